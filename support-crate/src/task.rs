@@ -191,7 +191,7 @@ impl Task {
     pub(crate) fn dequeue(self) -> bool {
         self.unset(QUEUED);
         if self.has(COMPLETE) {
-            self.release(); // T3: complete, and no longer queued.
+            self.release_here(); // T3: complete, and no longer queued.
             return false;
         }
         true
@@ -240,7 +240,7 @@ impl Task {
             wake_quietly(joiner);
         }
         if !self.has(QUEUED) {
-            self.release(); // T3
+            self.release_here(); // T3
         }
     }
 
@@ -281,9 +281,17 @@ impl Task {
     /// Gives up a reference.
     #[inline]
     pub(crate) fn release(self) {
-        if !self.is_home() {
-            return self.give_back(false);
-        }
+        if self.is_home() { self.release_at_home() } else { self.give_back(false) }
+    }
+
+    /// The same on the engine's thread, where only the open engine and the join handles, which cannot leave it, come from.
+    #[inline]
+    fn release_here(self) {
+        if self.shared().is_closed() { self.give_back(false) } else { self.release_at_home() }
+    }
+
+    #[inline]
+    fn release_at_home(self) {
         let Header { state, away, .. } = self.header();
         if state.get() < REF {
             away.fetch_sub(1, Relaxed); // made by another thread, given back here
@@ -389,8 +397,8 @@ impl Task {
     }
 
     /// A task to stand for the future given to `block_on`; its only reference is the engine's.
-    pub(crate) fn root(engine: NonNull<Shared>, at: &'static Location<'static>) -> Self {
-        let task = Self::new(std::future::pending::<()>(), engine, at);
+    pub(crate) fn root(engine: NonNull<Shared>) -> Self {
+        let task = Self::new(std::future::pending::<()>(), engine, Location::caller());
         task.header().state.set(REF | ROOT);
         task
     }
@@ -400,13 +408,9 @@ impl Task {
     }
 
     /// Whether no waker of this root is about: it can serve the next `block_on`.
+    #[inline]
     pub(crate) fn is_fresh(self) -> bool {
         self.header().state.get() == REF | ROOT && self.header().away.load(Acquire) == BIAS
-    }
-
-    /// This root's `block_on` is over, though wakers are about: they will wake nothing.
-    pub(crate) fn retire(self) {
-        self.abort();
     }
 }
 
@@ -640,7 +644,7 @@ impl<T> Drop for JoinHandle<T> {
         } else {
             drop(self.task.swap_joiner(None));
         }
-        self.task.release();
+        self.task.release_here();
     }
 }
 
