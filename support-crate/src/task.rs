@@ -142,7 +142,7 @@ impl Task {
     pub(crate) fn new<F: Future>(future: F, engine: NonNull<Shared>, at: &'static Location<'static>) -> Self {
         let allocation = Box::new(Allocation {
             header: Header {
-                state: Cell::new(2 * REF | JOINED),
+                state: Cell::new((2 * REF) | JOINED),
                 away: AtomicU32::new(BIAS),
                 engine,
                 vtable: &Allocation::<F>::VTABLE,
@@ -459,12 +459,13 @@ fn stage<F: Future>(task: Task) -> *mut Stage<F> {
 unsafe fn poll<F: Future>(task: Task, cx: &mut Context<'_>) -> bool {
     let stage = stage::<F>(task);
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the caller vouches for T1 and that the stage is `Running`. T2: the future is never moved out of its
-        // stage, only dropped in it, so it may be pinned. This is the pin that the whole engine rests on.
-        let future = match unsafe { &mut *stage } {
-            Stage::Running(future) => unsafe { Pin::new_unchecked(future) },
-            _ => unreachable!("a task that is not running was polled"),
+        // SAFETY: the caller vouches for T1: nobody else looks at the stage.
+        let Stage::Running(future) = (unsafe { &mut *stage }) else {
+            unreachable!("a task that is not running was polled");
         };
+        // SAFETY: T2: the future is never moved out of its stage, only dropped in it. This is the pin that the whole engine
+        // rests on.
+        let future = unsafe { Pin::new_unchecked(future) };
         future.poll(cx)
     }));
     let output = match polled {
