@@ -6,6 +6,7 @@ mod inbox;
 pub mod net;
 mod reactor;
 mod retry;
+pub mod show;
 mod stall;
 mod sync;
 mod task;
