@@ -36,6 +36,7 @@
 //!   engine afterwards, so that the join handle may.
 
 use crate::executor::Shared;
+use crate::probe::Address;
 use crate::sync::AtomicU32;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -605,8 +606,8 @@ impl<T> JoinHandle<T> {
     }
 
     /// The address of the task's allocation. It is the same for as long as the task exists.
-    pub fn task_address(&self) -> usize {
-        self.task.address()
+    pub fn task_address(&self) -> Address {
+        Address::of_ptr(self.task.0.as_ptr())
     }
 }
 
