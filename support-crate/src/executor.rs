@@ -82,6 +82,8 @@ struct Local {
     root: Cell<Option<Task>>,
     /// The loop is running: `block_on` or one of its like is on the stack.
     running: Cell<bool>,
+    /// The runtime is being dropped: what is spawned now is cancelled at once.
+    closing: Cell<bool>,
     polls: Cell<u64>,
     /// Polls until the loop looks at clock and sockets.
     until_turn: Cell<u32>,
@@ -129,11 +131,16 @@ impl Shared {
 
     /// A task to stand for the futures given to `block_on`.
     #[cold]
-    fn new_root(&self) -> Task {
-        let root = Task::root(NonNull::from(self));
+    fn new_root(self: &Arc<Self>) -> Task {
+        let root = Task::root(self.pointer());
         self.adopt(root);
         self.local.root.set(Some(root));
         root
+    }
+
+    /// What a task keeps of its engine: a pointer that an `Arc` can be made of again.
+    fn pointer(self: &Arc<Self>) -> NonNull<Self> {
+        NonNull::new(Arc::as_ptr(self).cast_mut()).expect("an Arc points somewhere")
     }
 
     /// Somebody has kept a waker of the root, or it is queued: it must not wake, nor look like a hope to, whoever blocks next.
@@ -220,19 +227,21 @@ impl Shared {
 
     #[cold]
     fn recorded<R>(&self, task: Task, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
-        /// Also when the poll panics.
-        struct Current<'a>(&'a Cell<By>);
+        /// Holds the task, which may end in this poll and is named afterwards. At the end, also by a panic, nobody is at work.
+        struct Current<'a>(&'a Cell<By>, Task);
         impl Drop for Current<'_> {
             fn drop(&mut self) {
                 self.0.set(By::Outside);
+                self.1.release();
             }
         }
+        task.retain();
         self.record(Step::Begin);
         self.local.current.set(By::Task(task));
-        let current = Current(&self.local.current);
+        let current = Current(&self.local.current, task);
         let polled = poll();
-        drop(current);
         self.record(Step::End { task, done: is_done(&polled) });
+        drop(current);
         polled
     }
 
@@ -383,6 +392,7 @@ impl Shared {
 
     /// Drops every future, here and now, and lets go of what wakers and join handles still hold (T5 in `task`).
     fn close(&self) {
+        self.local.closing.set(true);
         self.local.root.set(None); // it is in the list, too
         // Each task is held while it is aborted: whatever its drop does, the list can be walked on from it.
         let mut at = self.local.tasks.get().inspect(|task| task.retain());
@@ -488,6 +498,7 @@ impl Runtime {
                 current: Cell::new(By::Outside),
                 root: Cell::new(None),
                 running: Cell::new(false),
+                closing: Cell::new(false),
                 polls: Cell::new(0),
                 until_turn: Cell::new(TURN),
                 parks: Cell::new(0),
@@ -548,7 +559,7 @@ impl Runtime {
     #[track_caller]
     #[inline]
     pub fn try_block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output, Stalled> {
-        let shared = self.shared();
+        let shared = &self.handle.shared;
         let root = match shared.local.root.get() {
             Some(root) => root,
             None => shared.new_root(),
@@ -707,10 +718,9 @@ impl Handle {
         F::IntoFuture: 'static,
         F::Output: 'static,
     {
-        let shared = &*self.shared;
-        let task = Task::new(future.into_future(), NonNull::from(shared), Location::caller());
+        let task = Task::new(future.into_future(), self.shared.pointer(), Location::caller());
         let handle = JoinHandle::new(task, PhantomData::<F::IntoFuture>);
-        shared.start(task);
+        self.shared.start(task);
         handle
     }
 
@@ -784,6 +794,9 @@ impl Shared {
             return task.detach();
         }
         self.adopt(task);
+        if self.local.closing.get() {
+            return task.abort();
+        }
         if self.local.recording.get() {
             self.record(Step::Spawn { task, by: self.local.current.get() });
         }

@@ -176,10 +176,10 @@ impl<T: AsSource> Async<T> {
         }
         if !self.handle.reactor().knows(self.key, side, waiter, cx.waker()) {
             let waker = cx.waker().clone();
-            let stored = self.handle.reactor().wait_for(self.handle.poller(), self.key, side, waiter, waker);
-            match stored {
-                Ok(former) => drop(former),
-                Err(error) => return Poll::Ready(error),
+            let (stored, left) = self.handle.reactor().wait_for(self.handle.poller(), self.key, side, waiter, waker);
+            drop(left);
+            if let Err(error) = stored {
+                return Poll::Ready(error);
             }
         }
         Poll::Pending

@@ -130,7 +130,8 @@ impl Reactor {
         waiters.iter().any(|(id, known)| *id == waiter && known.will_wake(waker))
     }
 
-    /// Stores a waker and arms the side (S2). What it replaces is for the caller to drop (S5).
+    /// Stores a waker and arms the side (S2). The waker that is left over, which is the given one if that fails, is for the
+    /// caller to drop (S5).
     pub(crate) fn wait_for(
         &mut self,
         poller: &Poller,
@@ -138,20 +139,21 @@ impl Reactor {
         side: Side,
         waiter: usize,
         waker: Waker,
-    ) -> io::Result<Option<Waker>> {
+    ) -> (io::Result<()>, Option<Waker>) {
         let source = &mut self.sources[key];
-        let state = &source.sides[side as usize];
-        if !state.armed {
-            source.set_armed(poller, key, side, true)?;
+        if !source.sides[side as usize].armed
+            && let Err(error) = source.set_armed(poller, key, side, true)
+        {
+            return (Err(error), Some(waker));
         }
         let waiters = &mut self.sources[key].sides[side as usize].waiters;
         // The shared waiter 0 serves poll-style callers, of which there may be several: theirs are kept side by side.
         match waiters.iter_mut().find(|(id, _)| waiter != 0 && *id == waiter) {
-            Some((_, known)) => Ok(Some(std::mem::replace(known, waker))),
+            Some((_, known)) => (Ok(()), Some(std::mem::replace(known, waker))),
             None => {
                 waiters.push((waiter, waker));
                 self.waiting += 1;
-                Ok(None)
+                (Ok(()), None)
             }
         }
     }

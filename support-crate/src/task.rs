@@ -182,9 +182,11 @@ impl Task {
     #[inline]
     pub(crate) fn enqueue(self) -> bool {
         let state = &self.header().state;
-        let bits = state.get();
-        state.set(bits | QUEUED);
-        bits & (QUEUED | COMPLETE) == 0
+        let fresh = state.get() & (QUEUED | COMPLETE) == 0;
+        if fresh {
+            state.set(state.get() | QUEUED);
+        }
+        fresh
     }
 
     /// The entry has been taken from the queue. `false` if there is nothing to poll any more.
@@ -520,14 +522,24 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Drops somebody else's value; a panic in it has been reported by the panic hook and goes no further.
+/// Runs what belongs to somebody else; a panic in it has been reported by the panic hook and goes no further. A payload that
+/// panics when it is dropped is not dropped a second time.
+fn quietly(run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run))
+        && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(worse);
+    }
+}
+
+/// Drops somebody else's value.
 fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    quietly(|| drop(value));
 }
 
 /// Wakes somebody else's waker, which may panic: the others still have to be woken.
 pub(crate) fn wake_quietly(waker: Waker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    quietly(|| waker.wake());
 }
 
 // ---- the waker -----------------------------------------------------------------------------------------------
@@ -630,9 +642,14 @@ impl<T> Future for JoinHandle<T> {
         // SAFETY: T1, and comparing runs no foreign code that could come back here... but cloning and dropping may,
         // so both happen outside of the borrow.
         let known = unsafe { &*self.task.header().joiner.get() }.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !known {
-            drop(self.task.swap_joiner(Some(cx.waker().clone())));
+        if known {
+            return Poll::Pending;
         }
+        let waker = cx.waker().clone();
+        if self.task.is_complete() {
+            return self.poll(cx); // the clone was foreign code, and drove the engine
+        }
+        drop(self.task.swap_joiner(Some(waker)));
         Poll::Pending
     }
 }

@@ -214,6 +214,8 @@ impl Sleep {
     }
 }
 
+const GONE: &str = "a Sleep was polled after its Runtime had been dropped";
+
 impl Future for Sleep {
     type Output = ();
 
@@ -225,8 +227,12 @@ impl Future for Sleep {
                 Poll::Ready(())
             }
             Some(key) => {
+                assert!(!this.handle.is_closed(), "{GONE}");
                 if !this.handle.timers().will_wake(key, cx.waker()) {
                     let waker = cx.waker().clone();
+                    if this.handle.timers().has_fired(key) {
+                        return self.poll(cx); // the clone was foreign code, and drove the engine
+                    }
                     let former = this.handle.timers().set_waker(key, waker);
                     drop(former);
                 }
@@ -235,7 +241,7 @@ impl Future for Sleep {
             // The loop's own look at the clock will do: what has passed since then fires at its next turn.
             None if this.deadline.is_some_and(|deadline| deadline <= this.handle.last_now()) => Poll::Ready(()),
             None => {
-                assert!(!this.handle.is_closed(), "a Sleep was polled after its Runtime had been dropped");
+                assert!(!this.handle.is_closed(), "{GONE}");
                 // One that can never fire is not kept: an engine that has nothing else to wait for has stalled.
                 if let Some(deadline) = this.deadline {
                     let waker = cx.waker().clone();
