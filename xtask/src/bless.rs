@@ -15,9 +15,7 @@ fn canonical(outputs: &[Value]) -> Vec<Value> {
         let mut output = output.clone();
         if output["output_type"] == "stream" {
             let mut text = joined(&output["text"]);
-            if let Some(last) = canonical
-                .last()
-                .filter(|last| last["output_type"] == "stream" && last["name"] == output["name"])
+            if let Some(last) = canonical.last().filter(|last| last["output_type"] == "stream" && last["name"] == output["name"])
             {
                 text = joined(&last["text"]) + &text;
                 canonical.pop();

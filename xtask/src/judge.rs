@@ -26,19 +26,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn of(cell: &Cell, what: impl Into<String>) -> Self {
-        Self {
-            cell: Some(cell.label()),
-            what: what.into(),
-            blessable: false,
-        }
+        Self { cell: Some(cell.label()), what: what.into(), blessable: false }
     }
 
     pub(crate) fn whole(what: impl Into<String>) -> Self {
-        Self {
-            cell: None,
-            what: what.into(),
-            blessable: false,
-        }
+        Self { cell: None, what: what.into(), blessable: false }
     }
 }
 
@@ -48,18 +40,14 @@ pub(crate) struct Places(Vec<String>);
 
 impl Places {
     pub(crate) fn new<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Self {
-        let names = folders
-            .into_iter()
-            .filter(|folder| folder.parent().is_some())
-            .map(|folder| folder.display().to_string());
+        let names = folders.into_iter().filter(|folder| folder.parent().is_some()).map(|folder| folder.display().to_string());
         Self(names.collect())
     }
 
     /// The first machine path in `text`.
     fn find(&self, text: &str) -> Option<String> {
         static HOMES: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new(r#"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+"#)
-                .expect("the pattern is ours and is tested")
+            Regex::new(r#"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+"#).expect("the pattern is ours and is tested")
         });
         let known = self.0.iter().find(|place| {
             text.match_indices(place.as_str()).any(|(at, found)| {
@@ -67,9 +55,7 @@ impl Places {
                 !next.is_some_and(|next| next.is_alphanumeric() || next == '_' || next == '-')
             })
         });
-        known
-            .cloned()
-            .or_else(|| HOMES.find(text).map(|found| found.as_str().to_owned()))
+        known.cloned().or_else(|| HOMES.find(text).map(|found| found.as_str().to_owned()))
     }
 }
 
@@ -86,19 +72,14 @@ pub(crate) fn file(notebook: &Notebook, folder: &Path, places: &Places) -> Resul
     let mut ids: Vec<&str> = Vec::new();
     for cell in json["cells"].as_array().into_iter().flatten() {
         match cell["id"].as_str() {
-            Some(id) if ids.contains(&id) => {
-                failures.push(Failure::whole(format!("two cells have the id `{id}`")))
-            }
+            Some(id) if ids.contains(&id) => failures.push(Failure::whole(format!("two cells have the id `{id}`"))),
             Some(id) => ids.push(id),
             None => failures.push(Failure::whole("a cell has no id")),
         }
     }
     match notebook.code().next() {
         Some(first) if first.source.trim_end() != FIRST_CELL => {
-            failures.push(Failure::of(
-                first,
-                format!("the first code cell must be, in every notebook:\n{FIRST_CELL}"),
-            ));
+            failures.push(Failure::of(first, format!("the first code cell must be, in every notebook:\n{FIRST_CELL}")));
         }
         Some(_) => {}
         None => failures.push(Failure::whole("it has no code cell")),
@@ -108,16 +89,14 @@ pub(crate) fn file(notebook: &Notebook, folder: &Path, places: &Places) -> Resul
     }
     for cell in &notebook.cells {
         if cell.kind == Kind::Markdown {
-            failures.extend(
-                broken_links(notebook, cell, folder)
-                    .into_iter()
-                    .map(|what| Failure::of(cell, what)),
-            );
+            failures.extend(broken_links(notebook, cell, folder).into_iter().map(|what| Failure::of(cell, what)));
         }
         match (&cell.rules.error, cell.meant_to_fail) {
             (Some(_), false) => failures.push(Failure::of(cell, "it names an `error` but has no tag `raises-exception`")),
-            (None, true) => failures
-                .push(Failure::of(cell, "it is tagged `raises-exception` but its metadata names no `error`: {\"pinlab\": {\"error\": \"E0…\"}}")),
+            (None, true) => failures.push(Failure::of(
+                cell,
+                "it is tagged `raises-exception` but its metadata names no `error`: {\"pinlab\": {\"error\": \"E0…\"}}",
+            )),
             _ => {}
         }
         failures.extend(machine_path(cell, places).map(|what| Failure::of(cell, what)));
@@ -132,10 +111,7 @@ pub(crate) fn run(committed: &Notebook, fresh: &Notebook, places: &Places) -> Re
         failures.extend(verdict(fresh, &exercise, '✗', '✓', "the starter"));
     }
     if never_run(committed) {
-        failures.push(Failure {
-            blessable: true,
-            ..Failure::whole("it was never run: its outputs are not in the file")
-        });
+        failures.push(Failure { blessable: true, ..Failure::whole("it was never run: its outputs are not in the file") });
         return Ok(failures);
     }
     let (before, after) = (mask::masked(committed)?, mask::masked(fresh)?);
@@ -145,10 +121,7 @@ pub(crate) fn run(committed: &Notebook, fresh: &Notebook, places: &Places) -> Re
                 "it shows something else than the file has (- file, + now; addresses are named in order of appearance):\n{}",
                 diff(before, after)
             );
-            failures.push(Failure {
-                blessable: true,
-                ..Failure::of(cell, what)
-            });
+            failures.push(Failure { blessable: true, ..Failure::of(cell, what) });
         }
     }
     Ok(failures)
@@ -169,51 +142,27 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
     for cell in fresh.code() {
         let texts = mask::sections(&cell.outputs);
         let error = texts.iter().find(|section| section.title == "error");
-        let panic = texts
-            .iter()
-            .find(|section| section.title == "stderr" && section.text.contains("panicked at"));
-        let late = cell
-            .seconds
-            .is_some_and(|seconds| seconds >= cell.limit() as f64);
+        let panic = texts.iter().find(|section| section.title == "stderr" && section.text.contains("panicked at"));
+        let late = cell.seconds.is_some_and(|seconds| seconds >= cell.limit() as f64);
         if late {
-            failures.push(Failure::of(
-                cell,
-                format!("it took longer than the {} s it may take", cell.limit()),
-            ));
+            failures.push(Failure::of(cell, format!("it took longer than the {} s it may take", cell.limit())));
         }
         match (cell.meant_to_fail, error.or(panic)) {
             (false, Some(section)) if !late => {
-                let how = if section.title == "error" {
-                    "it fails"
-                } else {
-                    "it panics"
-                };
-                failures.push(Failure::of(
-                    cell,
-                    format!("{how}:\n{}", section.text.trim()),
-                ));
+                let how = if section.title == "error" { "it fails" } else { "it panics" };
+                failures.push(Failure::of(cell, format!("{how}:\n{}", section.text.trim())));
             }
             (true, None) => {
-                failures.push(Failure::of(
-                    cell,
-                    "it is tagged `raises-exception`, but nothing in it failed",
-                ));
+                failures.push(Failure::of(cell, "it is tagged `raises-exception`, but nothing in it failed"));
             }
             (true, Some(_)) => {
                 let failed_with = |code: &String| {
-                    let told =
-                        |section: &&Section| ["error", "stderr"].contains(&section.title.as_str());
-                    texts
-                        .iter()
-                        .filter(told)
-                        .any(|section| section.text.contains(code.as_str()))
+                    let told = |section: &&Section| ["error", "stderr"].contains(&section.title.as_str());
+                    texts.iter().filter(told).any(|section| section.text.contains(code.as_str()))
                 };
                 if let Some(code) = cell.rules.error.as_ref().filter(|code| !failed_with(code)) {
                     let said: Vec<_> = texts.iter().map(|section| section.text.trim()).collect();
-                    failures.push(Failure::of(
-                        cell,
-                        format!("it must fail with `{code}`, but says:\n{}", said.join("\n")),
-                    ));
+                    failures.push(Failure::of(cell, format!("it must fail with `{code}`, but says:\n{}", said.join("\n"))));
                 }
             }
             _ => {}
@@ -223,41 +172,24 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
     failures
 }
 
-fn verdict(
-    fresh: &Notebook,
-    exercise: &Exercise,
-    wanted: char,
-    unwanted: char,
-    who: &str,
-) -> Option<Failure> {
+fn verdict(fresh: &Notebook, exercise: &Exercise, wanted: char, unwanted: char, who: &str) -> Option<Failure> {
     let check = &fresh.cells[exercise.check];
-    let said: String = mask::sections(&check.outputs)
-        .into_iter()
-        .map(|section| section.text)
-        .collect();
+    let said: String = mask::sections(&check.outputs).into_iter().map(|section| section.text).collect();
     (!said.contains(wanted) || said.contains(unwanted)).then(|| {
-        let what = format!(
-            "exercise `{}`: {who} must be told {wanted}, but the check says:\n{}",
-            exercise.name,
-            said.trim()
-        );
+        let what = format!("exercise `{}`: {who} must be told {wanted}, but the check says:\n{}", exercise.name, said.trim());
         Failure::of(check, what)
     })
 }
 
 fn machine_path(cell: &Cell, places: &Places) -> Option<String> {
     let texts = mask::sections(&cell.outputs);
-    let found = texts
-        .iter()
-        .find_map(|section| places.find(&section.text))?;
+    let found = texts.iter().find_map(|section| places.find(&section.text))?;
     Some(format!("its output names a place on this machine: {found}"))
 }
 
 /// True if the notebook is as its author wrote it: no run has left anything in it.
 pub(crate) fn never_run(notebook: &Notebook) -> bool {
-    notebook
-        .code()
-        .all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
+    notebook.code().all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
 }
 
 fn broken_links(notebook: &Notebook, cell: &Cell, folder: &Path) -> Vec<String> {
@@ -266,45 +198,25 @@ fn broken_links(notebook: &Notebook, cell: &Cell, folder: &Path) -> Vec<String> 
             return false;
         }
         let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-        let target = if file.is_empty() {
-            notebook.path.clone()
-        } else {
-            folder.join(file.replace("%20", " "))
-        };
+        let target = if file.is_empty() { notebook.path.clone() } else { folder.join(file.replace("%20", " ")) };
         if !target.exists() {
             return true;
         }
-        let is_notebook = target
-            .extension()
-            .is_some_and(|extension| extension == "ipynb");
-        !anchor.is_empty()
-            && is_notebook
-            && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
+        let is_notebook = target.extension().is_some_and(|extension| extension == "ipynb");
+        !anchor.is_empty() && is_notebook && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
     };
-    markdown::links(&cell.source)
-        .into_iter()
-        .filter(broken)
-        .map(|link| format!("its link leads nowhere: {link}"))
-        .collect()
+    markdown::links(&cell.source).into_iter().filter(broken).map(|link| format!("its link leads nowhere: {link}")).collect()
 }
 
 fn has_anchor(notebook: &Notebook, anchor: &str) -> bool {
-    let prose = notebook
-        .cells
-        .iter()
-        .filter(|cell| cell.kind == Kind::Markdown);
-    prose
-        .flat_map(|cell| markdown::anchors(&cell.source))
-        .any(|name| name == anchor)
+    let prose = notebook.cells.iter().filter(|cell| cell.kind == Kind::Markdown);
+    prose.flat_map(|cell| markdown::anchors(&cell.source)).any(|name| name == anchor)
 }
 
 /// The lines that differ, each with the section it is in and a line of context.
 fn diff(before: &[Section], after: &[Section]) -> String {
     let text = |sections: &[Section]| -> String {
-        sections
-            .iter()
-            .map(|section| format!("[{}]\n{}\n", section.title, section.text))
-            .collect()
+        sections.iter().map(|section| format!("[{}]\n{}\n", section.title, section.text)).collect()
     };
     let (before, after) = (text(before), text(after));
     let diff = TextDiff::from_lines(&before, &after);
@@ -319,10 +231,7 @@ fn diff(before: &[Section], after: &[Section]) -> String {
                 ChangeTag::Insert => '+',
                 ChangeTag::Equal => ' ',
             };
-            out.push_str(&format!(
-                "{sign} {}\n",
-                change.value().trim_end_matches('\n')
-            ));
+            out.push_str(&format!("{sign} {}\n", change.value().trim_end_matches('\n')));
         }
     }
     out.trim_end().to_owned()

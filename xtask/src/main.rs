@@ -71,30 +71,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<bool> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package is in the workspace's folder");
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder");
     match cli {
         Cli::Verify(Verify { part, full, bless }) => {
             let plan = match part {
-                None => verify::Plan {
-                    crates: true,
-                    full,
-                    notebooks: Some(Vec::new()),
-                    bless,
-                },
-                Some(Part::Crate) => verify::Plan {
-                    crates: true,
-                    full,
-                    notebooks: None,
-                    bless,
-                },
-                Some(Part::Notebooks { names }) => verify::Plan {
-                    crates: false,
-                    full,
-                    notebooks: Some(names),
-                    bless,
-                },
+                None => verify::Plan { crates: true, full, notebooks: Some(Vec::new()), bless },
+                Some(Part::Crate) => verify::Plan { crates: true, full, notebooks: None, bless },
+                Some(Part::Notebooks { names }) => verify::Plan { crates: false, full, notebooks: Some(names), bless },
             };
             verify::verify(project, &plan)
         }

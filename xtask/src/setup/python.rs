@@ -41,36 +41,19 @@ pub(crate) fn install(ui: &Ui, folder: &Path) -> Result<()> {
     if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path())?) {
         with_pip(ui, folder, lock.path())?;
     }
-    store::write_whole(
-        &jupyter_data(folder)
-            .join("lab")
-            .join("settings")
-            .join("overrides.json"),
-        SETTINGS,
-    )
+    store::write_whole(&jupyter_data(folder).join("lab").join("settings").join("overrides.json"), SETTINGS)
 }
 
 /// True if it worked; if not, pip has its turn.
 fn with_uv(ui: &Ui, folder: &Path, lock: &Path) -> Result<bool> {
     let mut make = Command::new("uv");
-    make.args(["venv", "--allow-existing", "--python"])
-        .arg(format!(">={}.{}", OLDEST.0, OLDEST.1))
-        .arg(folder);
+    make.args(["venv", "--allow-existing", "--python"]).arg(format!(">={}.{}", OLDEST.0, OLDEST.1)).arg(folder);
     let mut fill = Command::new("uv");
-    fill.args(["pip", "install", "--python"])
-        .arg(interpreter(folder))
-        .arg("--requirement")
-        .arg(lock);
+    fill.args(["pip", "install", "--python"]).arg(interpreter(folder)).arg("--requirement").arg(lock);
     for command in [&mut make, &mut fill] {
-        let finished = ui.run(
-            "installing JupyterLab with uv",
-            command.stdin(Stdio::null()),
-        )?;
+        let finished = ui.run("installing JupyterLab with uv", command.stdin(Stdio::null()))?;
         if !finished.status.success() {
-            ui.say(format!(
-                "uv could not install JupyterLab; trying pip.\n{}",
-                finished.tail().trim_end()
-            ));
+            ui.say(format!("uv could not install JupyterLab; trying pip.\n{}", finished.tail().trim_end()));
             return Ok(false);
         }
     }
@@ -84,38 +67,18 @@ fn with_pip(ui: &Ui, folder: &Path, lock: &Path) -> Result<()> {
         return Err(missing_venv(python.version).into());
     }
     let mut make = python.start();
-    make.args(["-m", "venv", "--clear"])
-        .arg(folder)
-        .stdin(Stdio::null());
+    make.args(["-m", "venv", "--clear"]).arg(folder).stdin(Stdio::null());
     let finished = ui.run("making a Python environment", &mut make)?;
     if !finished.status.success() {
-        bail!(
-            "Python could not make a virtual environment:\n{}",
-            finished.tail()
-        );
+        bail!("Python could not make a virtual environment:\n{}", finished.tail());
     }
     let mut fill = command(folder);
-    fill.args([
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--progress-bar",
-        "off",
-        "--requirement",
-    ]);
-    let finished = ui.run(
-        "installing JupyterLab with pip",
-        fill.arg(lock).stdin(Stdio::null()),
-    )?;
+    fill.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--requirement"]);
+    let finished = ui.run("installing JupyterLab with pip", fill.arg(lock).stdin(Stdio::null()))?;
     if !finished.status.success() {
         bail!("pip could not install JupyterLab:\n{}", finished.tail());
     }
-    ui.say(format!(
-        "ok      JupyterLab, with pip  ({:.1} s)",
-        finished.seconds
-    ));
+    ui.say(format!("ok      JupyterLab, with pip  ({:.1} s)", finished.seconds));
     Ok(())
 }
 
@@ -156,10 +119,7 @@ fn probe(command: &[&str]) -> Option<Python> {
     let text = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = text.trim().split_once(' ')?;
     let version = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Python {
-        command: command.iter().map(OsString::from).collect(),
-        version,
-    })
+    Some(Python { command: command.iter().map(OsString::from).collect(), version })
 }
 
 /// The first that is new enough.
@@ -172,10 +132,7 @@ pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
         None => {
             format!("Python {major}.{minor} or newer (none was found as python3, python or py)")
         }
-        Some(old) => format!(
-            "Python {major}.{minor} or newer (found {}.{})",
-            old.version.0, old.version.1
-        ),
+        Some(old) => format!("Python {major}.{minor} or newer (found {}.{})", old.version.0, old.version.1),
     };
     Err(Missing::new(
         what,
@@ -191,19 +148,14 @@ pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
 pub(crate) fn missing_venv((major, minor): (u32, u32)) -> Missing {
     Missing::new(
         format!("the `venv` module of Python {major}.{minor}"),
-        format!(
-            "apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"
-        ),
+        format!("apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"),
     )
 }
 
 /// A command that runs the environment's Python, undisturbed by the user's own packages.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(interpreter(folder));
-    command
-        .env_remove("PYTHONHOME")
-        .env_remove("PYTHONPATH")
-        .env("PYTHONNOUSERSITE", "1");
+    command.env_remove("PYTHONHOME").env_remove("PYTHONPATH").env("PYTHONNOUSERSITE", "1");
     command
 }
 
@@ -218,9 +170,5 @@ pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
 }
 
 fn interpreter(folder: &Path) -> PathBuf {
-    if cfg!(windows) {
-        folder.join("Scripts").join("python.exe")
-    } else {
-        folder.join("bin").join("python")
-    }
+    if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
 }

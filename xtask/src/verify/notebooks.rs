@@ -40,12 +40,7 @@ struct Verdict {
 }
 
 /// Runs the notebooks whose names begin with one of `wanted` (all, if it is empty); returns the count and the table of times.
-pub(super) fn run(
-    ui: &Ui,
-    project: &Path,
-    wanted: &[String],
-    bless: bool,
-) -> Result<(Tally, String)> {
+pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Result<(Tally, String)> {
     let folder = project.join("notebooks");
     let paths = select(&notebook::list(&folder)?, wanted)?;
     let lab = setup::ensure(ui, project)?;
@@ -59,25 +54,13 @@ pub(super) fn run(
             Ok(committed) => {
                 // A notebook whose exercises are malformed is still run once, and is told so by its plain run.
                 let exercises = committed.exercises().unwrap_or_default();
-                jobs.push_back(Job {
-                    committed: committed.clone(),
-                    solved: None,
-                });
+                jobs.push_back(Job { committed: committed.clone(), solved: None });
                 if !exercises.is_empty() {
-                    jobs.push_back(Job {
-                        committed,
-                        solved: Some(exercises),
-                    });
+                    jobs.push_back(Job { committed, solved: Some(exercises) });
                 }
             }
             Err(error) => {
-                outcome(
-                    ui,
-                    false,
-                    &path.display().to_string(),
-                    0.0,
-                    &format!("{error:#}"),
-                );
+                outcome(ui, false, &path.display().to_string(), 0.0, &format!("{error:#}"));
                 tally.count(false);
             }
         }
@@ -93,8 +76,7 @@ pub(super) fn run(
         let (sender, verdicts) = mpsc::channel();
         for _ in 0..workers {
             let sender = sender.clone();
-            let (queue, first_cell, folder, lab, places) =
-                (&queue, &first_cell, &folder, &lab, &places);
+            let (queue, first_cell, folder, lab, places) = (&queue, &first_cell, &folder, &lab, &places);
             scope.spawn(move || {
                 loop {
                     let Some(job) = queue.lock().expect("no holder panics").pop_front() else {
@@ -109,8 +91,7 @@ pub(super) fn run(
         }
         drop(sender);
         for (job, verdict) in verdicts {
-            let verdict =
-                verdict.with_context(|| format!("while running {}", job.committed.name))?;
+            let verdict = verdict.with_context(|| format!("while running {}", job.committed.name))?;
             report(ui, &job, &verdict);
             tally.add(count(&job, &verdict));
             if job.solved.is_none() {
@@ -123,32 +104,18 @@ pub(super) fn run(
 }
 
 fn select(paths: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>> {
-    let name = |path: &PathBuf| {
-        path.file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
+    let name = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if paths.is_empty() {
         bail!("there are no notebooks in notebooks/");
     }
     for prefix in wanted {
-        if !paths
-            .iter()
-            .any(|path| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
-        {
+        if !paths.iter().any(|path| name(path).starts_with(prefix.trim_end_matches(".ipynb"))) {
             let names: Vec<String> = paths.iter().map(name).collect();
-            bail!(
-                "no notebook's name begins with `{prefix}`; there are:\n  {}",
-                names.join("\n  ")
-            );
+            bail!("no notebook's name begins with `{prefix}`; there are:\n  {}", names.join("\n  "));
         }
     }
     let is_wanted = |path: &&PathBuf| {
-        wanted.is_empty()
-            || wanted
-                .iter()
-                .any(|prefix| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
+        wanted.is_empty() || wanted.iter().any(|prefix| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
     };
     Ok(paths.iter().filter(is_wanted).cloned().collect())
 }
@@ -163,9 +130,7 @@ fn workers(jobs: usize) -> usize {
 /// Free memory in bytes, where the system says so in a file (Linux); elsewhere cores alone decide.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("MemAvailable:"))?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -180,11 +145,7 @@ fn judge_run(
     bless_it: bool,
 ) -> Result<Verdict> {
     let committed = &job.committed;
-    let notebook = if job.solved.is_some() {
-        committed.solved()?
-    } else {
-        committed.clone()
-    };
+    let notebook = if job.solved.is_some() { committed.solved()? } else { committed.clone() };
     let cells = notebook.code().count();
     let mut turn = Some(first_cell.lock().expect("no holder panics"));
     let activity = ui.start(&title(job));
@@ -197,21 +158,13 @@ fn judge_run(
     })?;
     drop(turn);
     let seconds = activity.end();
-    let mut verdict = Verdict {
-        failures: Vec::new(),
-        times: Vec::new(),
-        seconds,
-        blessed: false,
-    };
+    let mut verdict = Verdict { failures: Vec::new(), times: Vec::new(), seconds, blessed: false };
     let fresh = match run {
         Ok(fresh) => fresh,
         Err(death) => {
             verdict.failures.push(Failure {
                 cell: death.cell.map(|index| committed.cells[index].label()),
-                what: format!(
-                    "the kernel died here, and the cells after it were not run:\n{}",
-                    death.message
-                ),
+                what: format!("the kernel died here, and the cells after it were not run:\n{}", death.message),
                 blessable: false,
             });
             return Ok(verdict);
@@ -221,10 +174,7 @@ fn judge_run(
         verdict.failures = judge::solved(&fresh, exercises, places);
         return Ok(verdict);
     }
-    verdict.times = fresh
-        .code()
-        .filter_map(|cell| Some((cell.seconds?, cell.label())))
-        .collect();
+    verdict.times = fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect();
     verdict.failures = judge::run(committed, &fresh, places)?;
     if bless_it && verdict.failures.iter().all(|failure| failure.blessable) {
         let blessed = bless(committed, &fresh)?;
@@ -234,15 +184,10 @@ fn judge_run(
             verdict.blessed = true;
         }
     } else {
-        verdict
-            .failures
-            .extend(judge::file(committed, folder, places)?);
+        verdict.failures.extend(judge::file(committed, folder, places)?);
         if !judge::never_run(committed) && !committed.is_written_as(&committed.tidy()?) {
             let what = "its file is not as a single Run All and --bless would leave it (numbers of cells, form of the JSON)";
-            verdict.failures.push(Failure {
-                blessable: true,
-                ..Failure::whole(what)
-            });
+            verdict.failures.push(Failure { blessable: true, ..Failure::whole(what) });
         }
     }
     Ok(verdict)
@@ -265,11 +210,7 @@ fn count(job: &Job, verdict: &Verdict) -> Tally {
     let mut others = verdict.failures.len();
     for exercise in exercises {
         let check = job.committed.cells[exercise.check].label();
-        let failed = verdict
-            .failures
-            .iter()
-            .filter(|failure| failure.cell.as_ref() == Some(&check))
-            .count();
+        let failed = verdict.failures.iter().filter(|failure| failure.cell.as_ref() == Some(&check)).count();
         others -= failed.min(others);
         tally.count(failed == 0);
     }
@@ -291,9 +232,7 @@ fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
     if !verdict.failures.is_empty() {
         if verdict.failures.iter().all(|failure| failure.blessable) {
             let name = &job.committed.name;
-            details.push_str(&format!(
-                "\n  If this is what it should show: cargo verify notebooks {name} --bless\n"
-            ));
+            details.push_str(&format!("\n  If this is what it should show: cargo verify notebooks {name} --bless\n"));
         }
         details.push('\n');
     }
@@ -302,34 +241,17 @@ fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
         (None, false) => title(job),
         (Some(exercises), _) => format!("{} ({})", title(job), exercises.len()),
     };
-    outcome(
-        ui,
-        verdict.failures.is_empty(),
-        &what,
-        verdict.seconds,
-        &details,
-    );
+    outcome(ui, verdict.failures.is_empty(), &what, verdict.seconds, &details);
 }
 
 /// The table of cell times: median, 95th percentile and slowest, of each notebook and of all.
 fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
-    let width = times
-        .keys()
-        .map(|name| name.len())
-        .max()
-        .unwrap_or_default()
-        .max("cell times".len());
-    let mut rows = format!(
-        "{:width$}  cells   median     95th  slowest\n",
-        "cell times"
-    );
+    let width = times.keys().map(|name| name.len()).max().unwrap_or_default().max("cell times".len());
+    let mut rows = format!("{:width$}  cells   median     95th  slowest\n", "cell times");
     let mut row = |name: &str, times: &[(f64, String)]| {
         let mut seconds: Vec<f64> = times.iter().map(|(seconds, _)| *seconds).collect();
         seconds.sort_by(f64::total_cmp);
-        let slowest = times
-            .iter()
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or("", |(_, label)| label);
+        let slowest = times.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or("", |(_, label)| label);
         rows.push_str(&format!(
             "{name:width$}  {:5}  {:5.2} s  {:5.2} s  {:5.2} s  {}\n",
             times.len(),
@@ -342,11 +264,7 @@ fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
     let mut all = Vec::new();
     for (name, times) in times {
         row(name, times);
-        all.extend(
-            times
-                .iter()
-                .map(|(seconds, label)| (*seconds, format!("{name} {label}"))),
-        );
+        all.extend(times.iter().map(|(seconds, label)| (*seconds, format!("{name} {label}"))));
     }
     if times.len() > 1 {
         row("all", &all);
@@ -357,17 +275,10 @@ fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
 /// The nearest-rank percentile of an ascending list; 0 if it is empty.
 fn percentile(ascending: &[f64], percent: usize) -> f64 {
     let rank = (ascending.len() * percent).div_ceil(100);
-    ascending
-        .get(rank.saturating_sub(1))
-        .copied()
-        .unwrap_or_default()
+    ascending.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 fn shortened(text: &str) -> String {
     const WIDTH: usize = 60;
-    if text.chars().count() <= WIDTH {
-        text.to_owned()
-    } else {
-        text.chars().take(WIDTH - 1).collect::<String>() + "…"
-    }
+    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).collect::<String>() + "…" }
 }
