@@ -187,6 +187,14 @@ fn machine_path(cell: &Cell, places: &Places) -> Option<String> {
     Some(format!("its output names a place on this machine: {found}"))
 }
 
+/// True if the first cell failed for a reason that is not the notebook's: the kernel wraps the compiler in a program that
+/// does not read its standard input, and a build script that writes there (rustix's does) may find nobody listening.
+pub(crate) fn set_up_broke(fresh: &Notebook) -> bool {
+    let first = fresh.code().next();
+    let texts = first.map(|cell| mask::sections(&cell.outputs)).unwrap_or_default();
+    texts.iter().any(|section| section.title == "error" && section.text.contains("kind: BrokenPipe"))
+}
+
 /// True if the notebook is as its author wrote it: no run has left anything in it.
 pub(crate) fn never_run(notebook: &Notebook) -> bool {
     notebook.code().all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
@@ -235,4 +243,222 @@ fn diff(before: &[Section], after: &[Section]) -> String {
         }
     }
     out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::crafted::*;
+
+    fn places() -> Places {
+        Places::new([Path::new("/work/pinlab"), Path::new("/root")])
+    }
+
+    /// What a plain run says that shows `now`, if the file has `before`.
+    fn said(before: Vec<Value>, now: Vec<Value>) -> Vec<String> {
+        let failures = run(&notebook(before), &notebook(now), &places()).unwrap();
+        failures.into_iter().map(|failure| failure.what).collect()
+    }
+
+    /// What a plain run says of one cell that shows what the file has.
+    fn said_of(cell: Value) -> Vec<String> {
+        said(vec![cell.clone()], vec![cell])
+    }
+
+    fn said_of_file(cells: Vec<Value>) -> Vec<String> {
+        let failures = file(&notebook(cells), Path::new("folder"), &places()).unwrap();
+        failures.into_iter().map(|failure| failure.what).collect()
+    }
+
+    #[track_caller]
+    fn assert_one(said: &[String], text: &str) {
+        assert!(said.len() == 1 && said[0].contains(text), "wanted one failure with {text:?}, got {said:#?}");
+    }
+
+    #[test]
+    fn a_cell_that_shows_what_the_file_has_passes() {
+        assert!(said_of(code("x", vec![printed("1\n")])).is_empty());
+    }
+
+    #[test]
+    fn another_run_at_other_addresses_passes() {
+        let at = |a: &str, b: &str| vec![code("x", vec![printed(&format!("{a} {b} {a} in 3 ms"))])];
+        assert!(said(at("0x55ff00000010", "0x55ff00000020"), at("0x7fff12345678", "0x7fff12345670")).is_empty());
+    }
+
+    #[test]
+    fn an_address_that_differs_where_it_must_be_the_same_fails() {
+        let cells =
+            |second: &str| vec![code("a", vec![printed("p 0x55ff00000010")]), code("b", vec![printed(&format!("p {second}"))])];
+        let said = said(cells("0x55ff00000010"), cells("0x55ff00000018"));
+        assert_one(&said, "- p A1");
+        assert!(said[0].contains("+ p A2"), "{said:?}");
+    }
+
+    #[test]
+    fn another_text_fails_and_can_be_blessed() {
+        let failures = run(
+            &notebook(vec![code("x", vec![printed("a\nold\nz")])]),
+            &notebook(vec![code("x", vec![printed("a\nnew\nz")])]),
+            &places(),
+        )
+        .unwrap();
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].blessable);
+        assert!(failures[0].what.contains("- old\n+ new"), "{}", failures[0].what);
+        assert_eq!(failures[0].cell.as_deref(), Some("cell [2]  x"));
+    }
+
+    #[test]
+    fn a_failed_assertion_fails_although_jupyter_calls_it_fine() {
+        let panic = "\nthread '<unnamed>' (7) panicked at src/lib.rs:9:1:\nassertion failed\n";
+        assert_one(&said_of(code("assert!(false);", vec![complained(panic)])), "it panics");
+    }
+
+    #[test]
+    fn an_error_in_a_cell_without_the_tag_fails() {
+        assert_one(&said_of(code("x", vec![failed("[E0382] Error: moved")])), "it fails:\n[E0382]");
+    }
+
+    #[test]
+    fn a_tagged_cell_that_fails_as_it_should_passes() {
+        assert!(said_of(meant_to_fail(code("x", vec![failed("[E0382] Error: moved")]), "E0382")).is_empty());
+        let panic = complained("thread 'main' panicked at src/lib.rs:1:1:\nboom");
+        assert!(said_of(meant_to_fail(code("x", vec![panic]), "panicked at")).is_empty());
+    }
+
+    #[test]
+    fn a_tagged_cell_that_works_fails() {
+        assert_one(&said_of(meant_to_fail(code("x", vec![printed("fine")]), "E0382")), "nothing in it failed");
+    }
+
+    #[test]
+    fn a_tagged_cell_that_fails_otherwise_fails() {
+        let cell = meant_to_fail(code("x", vec![printed("E0382"), failed("[E0505] Error: borrowed")]), "E0382");
+        assert_one(&said_of(cell), "it must fail with `E0382`");
+    }
+
+    #[test]
+    fn a_starter_that_passes_fails_and_so_does_a_solution_that_does_not() {
+        let plain = |verdict: &str| said(exercise(verdict), exercise(verdict));
+        assert!(plain("✗ not yet").is_empty());
+        assert_one(&plain("✓ doubled"), "the starter must be told ✗");
+        assert_one(&plain("nothing"), "the starter must be told ✗");
+        assert_one(&plain("✗ and ✓"), "the starter must be told ✗");
+
+        let with_solution = |verdict: &str| {
+            let fresh = notebook(exercise(verdict));
+            let exercises = fresh.exercises().unwrap();
+            let failures = solved(&fresh, &exercises, &places());
+            failures.into_iter().map(|failure| failure.what).collect::<Vec<_>>()
+        };
+        assert!(with_solution("✓ doubled").is_empty());
+        assert_one(&with_solution("✗ not yet"), "the solution must be told ✓");
+        assert_one(&with_solution("✓ and ✗"), "the solution must be told ✓");
+    }
+
+    #[test]
+    fn a_cell_that_takes_too_long_fails_even_if_it_was_meant_to_fail() {
+        let mut cell = with(code("loop {}", vec![failed("Subprocess terminated")]), json!({"limit": 2}));
+        let mut json = notebook(vec![cell.clone()]).json().clone();
+        cell["id"] = json!("cell-1");
+        cell["metadata"]["execution"] = json!({
+            "iopub.status.busy": "2026-01-01T00:00:00.000000Z",
+            "shell.execute_reply": "2026-01-01T00:00:02.500000Z",
+        });
+        json["cells"][1] = cell;
+        let fresh = Notebook::parse("folder/a.ipynb".as_ref(), &json.to_string()).unwrap();
+        let failures = conduct(&fresh, &places());
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].what.contains("longer than the 2 s"), "{failures:?}");
+    }
+
+    #[test]
+    fn a_machine_path_in_an_output_fails() {
+        for path in ["/root/.cargo", "at /work/pinlab", "/home/ann/x", "/Users/ann/x", r"C:\Users\ann"] {
+            assert_one(&said_of(code("x", vec![printed(path)])), "a place on this machine");
+        }
+        for text in ["/rooted", "/work/pinlab-course", "/usr/lib", "/rustc/abc/library"] {
+            assert!(said_of(code("x", vec![printed(text)])).is_empty(), "{text}");
+        }
+        let chatter = complained("   Compiling pinlab v0.1.0 (/work/pinlab/support-crate)\n");
+        assert!(said_of(code("x", vec![chatter])).is_empty());
+    }
+
+    #[test]
+    fn a_notebook_that_was_never_run_is_told_so_once() {
+        let mut json = notebook(vec![code("x", vec![])]).json().clone();
+        for cell in json["cells"].as_array_mut().unwrap() {
+            cell["execution_count"] = Value::Null;
+        }
+        let bare = Notebook::parse("folder/a.ipynb".as_ref(), &json.to_string()).unwrap();
+        let failures = run(&bare, &notebook(vec![code("x", vec![printed("1")])]), &places()).unwrap();
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].blessable && failures[0].what.contains("never run"));
+    }
+
+    #[test]
+    fn a_good_file_passes() {
+        assert!(said_of_file(exercise("✗")).is_empty());
+    }
+
+    #[test]
+    fn another_first_cell_fails() {
+        let mut json = notebook(vec![]).json().clone();
+        json["cells"][0]["source"] = json!(":cache 512");
+        let failures = file(&parse(&json), Path::new("folder"), &places()).unwrap();
+        assert!(failures.len() == 1 && failures[0].what.contains("first code cell"), "{failures:?}");
+    }
+
+    #[test]
+    fn another_format_kernel_or_a_doubled_id_fails() {
+        let mut json = notebook(vec![code("x", vec![])]).json().clone();
+        json["nbformat_minor"] = json!(4);
+        json["metadata"]["kernelspec"]["name"] = json!("evcxr");
+        json["cells"][1]["id"] = json!("cell-0");
+        let failures = file(&parse(&json), Path::new("folder"), &places()).unwrap();
+        assert_eq!(failures.len(), 3, "{failures:?}");
+    }
+
+    #[test]
+    fn a_tag_without_an_error_and_an_error_without_a_tag_fail() {
+        let mut tagged = code("x", vec![]);
+        tagged["metadata"]["tags"] = json!(["raises-exception"]);
+        assert_one(&said_of_file(vec![tagged]), "names no `error`");
+        assert_one(&said_of_file(vec![with(code("x", vec![]), json!({"error": "E0382"}))]), "no tag");
+    }
+
+    #[test]
+    fn an_exercise_without_one_of_its_parts_fails() {
+        for (missing, part) in [(0, "Starter"), (1, "Check"), (2, "Solution")] {
+            let mut cells = exercise("✗");
+            cells.remove(missing);
+            assert_one(&said_of_file(cells), part);
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("01-a.ipynb");
+        let text = |link: &str| {
+            let cells = vec![prose(&format!("# The `first` thing\n\n[next]({link})"))];
+            notebook(cells).text()
+        };
+        let said = |link: &str| {
+            fs::write(&path, text(link)).unwrap();
+            let failures = file(&Notebook::read(&path).unwrap(), folder.path(), &places()).unwrap();
+            failures.into_iter().map(|failure| failure.what).collect::<Vec<_>>()
+        };
+        for good in ["01-a.ipynb", "01-a.ipynb#The-first-thing", "#The-first-thing", "https://example.org/x"] {
+            assert!(said(good).is_empty(), "{good}: {:?}", said(good));
+        }
+        for bad in ["02-b.ipynb", "01-a.ipynb#Nothing", "#Nothing"] {
+            assert_one(&said(bad), "leads nowhere");
+        }
+    }
 }

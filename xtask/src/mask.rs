@@ -69,11 +69,10 @@ pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
     for output in outputs {
         if output["output_type"] == "error" {
-            let mut text = joined(&output["evalue"]);
-            for line in output["traceback"].as_array().into_iter().flatten() {
-                text.push('\n');
-                text.push_str(line.as_str().unwrap_or_default());
-            }
+            // The traceback tells all, the value only its first line.
+            let lines = output["traceback"].as_array().into_iter().flatten();
+            let lines: Vec<&str> = lines.filter_map(Value::as_str).collect();
+            let text = if lines.is_empty() { joined(&output["evalue"]) } else { lines.join("\n") };
             sections.push(Section { title: "error".into(), text: without_chatter(&without_colours(&text)) });
         }
         for (mime, data) in output["data"].as_object().into_iter().flatten() {
@@ -88,14 +87,16 @@ pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     sections
 }
 
-/// Drops the lines with which cargo tells what it builds: `   Compiling pinlab v0.1.0 (…)`.
+/// Drops what the kernel and cargo add: `   Compiling pinlab v0.1.0 (…)`, and the list of calls below a panic, which says more
+/// about the kernel than about the cell.
 pub(crate) fn without_chatter(text: &str) -> String {
-    static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
-            r"(?m)^ +(?:Adding|Blocking|Checking|Compiling|Downloaded|Downloading|Dirty|Finished|Fresh|Locking|Updating)\b.*\n?",
-        )
+    static CARGO: LazyLock<Regex> = LazyLock::new(|| {
+        let verbs = "Adding|Blocking|Checking|Compiling|Downloaded|Downloading|Dirty|Finished|Fresh|Locking|Updating";
+        regex(&format!(r"(?m)^ +(?:{verbs})\b.*\n?"))
     });
-    CHATTER.replace_all(text, "").into_owned()
+    static CALLS: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"(?m)^stack backtrace:\n(?:[ \t]+.*\n?)*(?:note: [Ss]ome details are omitted.*\n?)?"));
+    CALLS.replace_all(&CARGO.replace_all(text, ""), "").into_owned()
 }
 
 fn without_colours(text: &str) -> String {
@@ -236,6 +237,9 @@ mod tests {
         );
         assert_eq!(mask(" ╭─[ command_6:1:1 ]"), mask(" ╭─[ command_7:1:1 ]"));
         assert_eq!(without_chatter("   Compiling pinlab v0.1.0 (/somewhere)\nhello\n    Updating index\n"), "hello\n");
+        let panic = "panicked at src/lib.rs:\nboom\nstack backtrace:\n   0: a\n             at b\n\
+                     note: Some details are omitted, run\nnext\n";
+        assert_eq!(without_chatter(panic), "panicked at src/lib.rs:\nboom\nnext\n");
         assert_eq!(without_chatter("Compiling is what cargo does\n"), "Compiling is what cargo does\n");
     }
 
@@ -266,6 +270,6 @@ mod tests {
     #[test]
     fn colours_do_not_count() {
         let error = json!({"output_type": "error", "ename": "Error", "evalue": "x", "traceback": ["\u{1b}[31m[E0382] Error:\u{1b}[0m x"]});
-        assert_eq!(sections(&[error])[0].text, "x\n[E0382] Error: x");
+        assert_eq!(sections(&[error])[0].text, "[E0382] Error: x");
     }
 }

@@ -319,3 +319,49 @@ fn seconds(metadata: &Map<String, Value>) -> Option<f64> {
     let ended = at("shell.execute_reply").or_else(|| at("iopub.status.idle"))?;
     Some(ended.duration_since(started).unwrap_or_default().as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crafted::*;
+
+    #[test]
+    fn a_notebook_is_written_in_the_form_of_nbformat() {
+        let text = "{\n \"cells\": [\n  {\n   \"cell_type\": \"markdown\",\n   \"id\": \"a\",\n   \"metadata\": {},\n   \
+                    \"source\": [\n    \"✓ one\\n\",\n    \"two\"\n   ]\n  }\n ],\n \"metadata\": {},\n \
+                    \"nbformat\": 4,\n \"nbformat_minor\": 5\n}\n";
+        assert_eq!(Notebook::parse("a.ipynb".as_ref(), text).unwrap().text(), text);
+    }
+
+    #[test]
+    fn the_solution_takes_the_starters_place() {
+        let notebook = notebook(exercise("✗"));
+        let solved = notebook.solved().unwrap();
+        assert_eq!(notebook.cells[1].source, "fn double(x: u8) -> u8 { x }");
+        assert_eq!(solved.cells[1].source, "fn double(x: u8) -> u8 { x * 2 }");
+        assert_eq!(solved.cells[2].source, notebook.cells[2].source);
+    }
+
+    #[test]
+    fn a_typing_error_in_the_rules_is_an_error() {
+        let mut json = notebook(vec![code("x", vec![])]).json().clone();
+        json["cells"][1]["metadata"]["pinlab"] = json!({"eror": "E0382"});
+        let error = Notebook::parse("a.ipynb".as_ref(), &json.to_string()).unwrap_err();
+        assert!(format!("{error:#}").contains("eror"), "{error:#}");
+    }
+
+    #[test]
+    fn cells_are_numbered_as_the_reader_sees_them() {
+        let notebook = notebook(vec![prose("text"), code("\nlet x = 1;", vec![])]);
+        assert_eq!(notebook.cells[2].label(), "cell [2]  let x = 1;");
+        assert_eq!(notebook.cells[2].limit(), DEFAULT_LIMIT);
+    }
+
+    #[test]
+    fn the_first_cell_names_the_versions_of_the_support_crate() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let manifest = fs::read_to_string(project.join("support-crate/Cargo.toml")).unwrap();
+        let line = manifest.lines().find(|line| line.starts_with("pin-project = ")).unwrap();
+        assert!(FIRST_CELL.contains(&format!(":dep {line}")), "{line}");
+    }
+}

@@ -17,7 +17,6 @@ pub(crate) const LOCK: &str = include_str!("../../requirements.lock");
 pub(crate) const SETTINGS: &str = r#"{
   "@jupyterlab/apputils-extension:notification": {
     "checkForUpdates": false,
-    "doNotDisturbMode": false,
     "fetchNews": "false"
   }
 }
@@ -171,4 +170,72 @@ pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
 
 fn interpreter(folder: &Path) -> PathBuf {
     if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
+}
+
+/// The version of a package in the lock.
+pub(crate) fn pinned(package: &str) -> &'static str {
+    let line = LOCK.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+    line.and_then(|rest| rest.split([' ', ';']).next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    use serde_yaml_ng::Value;
+
+    use super::*;
+    use crate::setup::kernel;
+
+    fn project() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    }
+
+    /// The `name=version` lines of environment.yml.
+    fn conda() -> BTreeMap<String, String> {
+        let text = fs::read_to_string(project().join("environment.yml")).unwrap();
+        let yaml: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let list = yaml["dependencies"].as_sequence().unwrap();
+        let split = |line: &Value| {
+            let line = line.as_str().unwrap();
+            let at = line.find(['=', '>', '<']).unwrap_or(line.len());
+            (line[..at].to_owned(), line[at..].trim_start_matches('=').to_owned())
+        };
+        list.iter().map(split).collect()
+    }
+
+    #[test]
+    fn conda_names_the_versions_that_the_lab_installs() {
+        let conda = conda();
+        for package in ["jupyterlab", "nbclient", "nbconvert"] {
+            assert!(!pinned(package).is_empty(), "{package} is in the lock");
+            assert_eq!(conda[package], pinned(package), "{package}");
+        }
+        assert_eq!(conda["evcxr"], kernel::VERSION);
+        let (major, minor) = tools::OLDEST_RUST;
+        assert_eq!(conda["rust"], format!(">={major}.{minor}"));
+        assert_eq!(conda["rust-src"], conda["rust"]);
+        assert_eq!(conda["python"], format!(">={}.{}", OLDEST.0, OLDEST.1));
+    }
+
+    #[test]
+    fn binder_builds_from_the_same_file() {
+        let read = |path: &str| fs::read_to_string(project().join(path)).unwrap();
+        assert_eq!(read(".binder/environment.yml"), read("environment.yml"));
+    }
+
+    #[test]
+    fn every_package_in_the_lock_has_one_exact_version_and_no_address() {
+        for line in LOCK.lines() {
+            assert!(line.contains("==") && !line.contains("://"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_lab_settings_are_json() {
+        let settings: serde_json::Value = serde_json::from_str(SETTINGS).unwrap();
+        assert_eq!(settings["@jupyterlab/apputils-extension:notification"]["fetchNews"], "false");
+    }
 }

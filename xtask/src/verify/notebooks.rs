@@ -20,6 +20,9 @@ use crate::ui::Ui;
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
+/// How many lines of one failure are shown.
+const LINES: usize = 60;
+
 /// One run of one notebook.
 #[derive(Debug)]
 struct Job {
@@ -147,17 +150,24 @@ fn judge_run(
     let committed = &job.committed;
     let notebook = if job.solved.is_some() { committed.solved()? } else { committed.clone() };
     let cells = notebook.code().count();
-    let mut turn = Some(first_cell.lock().expect("no holder panics"));
-    let activity = ui.start(&title(job));
-    let run = runner::execute(lab, &notebook, folder, |index| {
-        let number = notebook.cells[index].number.unwrap_or_default();
-        if number > 1 {
-            turn.take();
-        }
-        activity.tell(&format!("cell {number} of {cells}"));
-    })?;
-    drop(turn);
-    let seconds = activity.end();
+    let execute = || -> Result<_> {
+        let mut turn = Some(first_cell.lock().expect("no holder panics"));
+        let activity = ui.start(&title(job));
+        let run = runner::execute(lab, &notebook, folder, |index| {
+            let number = notebook.cells[index].number.unwrap_or_default();
+            if number > 1 {
+                turn.take();
+            }
+            activity.tell(&format!("cell {number} of {cells}"));
+        })?;
+        Ok((run, activity.end()))
+    };
+    let (mut run, mut seconds) = execute()?;
+    if run.as_ref().is_ok_and(judge::set_up_broke) {
+        let why = "a dependency's build script broke in its first cell, as it can on a busy machine";
+        ui.say(format!("again   {}  ({why})", title(job)));
+        (run, seconds) = execute()?;
+    }
     let mut verdict = Verdict { failures: Vec::new(), times: Vec::new(), seconds, blessed: false };
     let fresh = match run {
         Ok(fresh) => fresh,
@@ -225,8 +235,12 @@ fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
     for failure in &verdict.failures {
         let place = failure.cell.as_deref().unwrap_or("the notebook");
         details.push_str(&format!("\n  {} · {place}\n", job.committed.name));
-        for line in failure.what.lines() {
-            details.push_str(&format!("    {line}\n"));
+        let lines: Vec<&str> = failure.what.lines().collect();
+        for line in lines.iter().take(LINES) {
+            details.push_str(&format!("    {}\n", shortened(line, 160)));
+        }
+        if lines.len() > LINES {
+            details.push_str(&format!("    … and {} lines more\n", lines.len() - LINES));
         }
     }
     if !verdict.failures.is_empty() {
@@ -258,7 +272,7 @@ fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
             percentile(&seconds, 50),
             percentile(&seconds, 95),
             percentile(&seconds, 100),
-            shortened(slowest),
+            shortened(slowest, 60),
         ));
     };
     let mut all = Vec::new();
@@ -278,7 +292,48 @@ fn percentile(ascending: &[f64], percent: usize) -> f64 {
     ascending.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-fn shortened(text: &str) -> String {
-    const WIDTH: usize = 60;
-    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).collect::<String>() + "…" }
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).collect::<String>() + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notebooks_are_chosen_by_how_their_names_begin() {
+        let paths: Vec<PathBuf> = ["n/00-a.ipynb", "n/01-b.ipynb", "n/10-c.ipynb"].map(PathBuf::from).into();
+        let chosen = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            select(&paths, &wanted).map(|paths| paths.len())
+        };
+        assert_eq!(chosen(&[]).unwrap(), 3);
+        assert_eq!(chosen(&["1", "01-b.ipynb"]).unwrap(), 2);
+        assert!(chosen(&["7"]).unwrap_err().to_string().contains("00-a"));
+        assert!(select(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let seconds: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!([50, 95, 100].map(|percent| percentile(&seconds, percent)), [10.0, 19.0, 20.0]);
+        assert_eq!(percentile(&[], 50), 0.0);
+        assert_eq!(percentile(&[3.0], 95), 3.0);
+    }
+
+    #[test]
+    fn the_table_has_a_row_a_notebook_and_one_for_all() {
+        let cell = |seconds, label: &str| (seconds, label.to_owned());
+        let times = BTreeMap::from([
+            ("00-a".to_owned(), vec![cell(1.0, "cell [1]  x"), cell(0.5, "cell [2]  y")]),
+            ("01-b".to_owned(), vec![cell(2.0, "cell [1]  z")]),
+        ]);
+        let table = table(&times);
+        let last = table.lines().last().unwrap();
+        assert!(last.starts_with("all") && last.contains("2.00 s") && last.ends_with("01-b cell [1]  z"), "{table}");
+        assert_eq!(table.lines().count(), 4);
+    }
 }
