@@ -14,7 +14,7 @@ use clap::Parser;
 use futures::channel::mpsc;
 use futures::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use futures::{FutureExt, StreamExt, select_biased};
-use pinlab::{Handle, Runtime, TcpListener, TcpStream};
+use pinlab::{Handle, Runtime, TcpListener, TcpStream, yield_now};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -34,9 +34,11 @@ struct Arguments {
     join: bool,
 }
 
-/// How many bytes a line may have, and how many messages may wait for a client that reads slowly.
+/// How many bytes a line may have.
 const LONGEST_LINE: usize = 4096;
+/// How many messages may wait for a client that reads slowly, and for how long it may read nothing at all.
 const MOST_WAITING: usize = 100;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -66,9 +68,13 @@ fn run(&Arguments { address, join }: &Arguments) -> io::Result<()> {
 /// The one rule is that no borrow is held across an `.await`.
 type Room = Rc<RefCell<BTreeMap<String, mpsc::Sender<String>>>>;
 
-fn say_to_all(room: &Room, message: &str) {
-    // Who does not keep up loses the way in; that ends their inbox, and with it their visit.
-    room.borrow_mut().retain(|_, way| way.try_send(message.to_owned()).is_ok());
+fn tell_others(room: &Room, speaker: &str, message: &str) {
+    for (_, way) in room.borrow_mut().iter_mut().filter(|(name, _)| *name != speaker) {
+        if way.try_send(message.to_owned()).is_err() {
+            // Who does not keep up is sent nothing more. The end of the inbox then ends the visit.
+            way.close_channel();
+        }
+    }
 }
 
 /// A name in the room's list. It leaves the list however the visit ends: by a goodbye, an error or a panic.
@@ -77,10 +83,18 @@ struct Seat<'a> {
     name: String,
 }
 
+impl<'a> Seat<'a> {
+    fn take(room: &'a Room, name: String, way: mpsc::Sender<String>) -> Self {
+        tell_others(room, &name, &format!("* {name} has joined\n"));
+        room.borrow_mut().insert(name.clone(), way);
+        Self { room, name }
+    }
+}
+
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.room.borrow_mut().remove(&self.name);
-        say_to_all(self.room, &format!("* {} has left\n", self.name));
+        tell_others(self.room, &self.name, &format!("* {} has left\n", self.name));
     }
 }
 
@@ -89,9 +103,9 @@ async fn serve(handle: &Handle, listener: &TcpListener) -> ! {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let room = room.clone();
-                drop(handle.spawn(async move {
-                    if let Err(error) = visit(&stream, &room).await {
+                let (handle, room) = (handle.clone(), room.clone());
+                drop(handle.clone().spawn(async move {
+                    if let Err(error) = visit(&handle, &stream, &room).await {
                         eprintln!("{peer}: {error}");
                     }
                 }));
@@ -105,42 +119,48 @@ async fn serve(handle: &Handle, listener: &TcpListener) -> ! {
     }
 }
 
-async fn visit(mut stream: &TcpStream, room: &Room) -> io::Result<()> {
-    // A shared reference to a stream reads and writes, so one can be read while the other is written.
+async fn visit(handle: &Handle, stream: &TcpStream, room: &Room) -> io::Result<()> {
+    // A shared reference to a stream reads and writes, so this one is read while another one is written.
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     let (way, mut inbox) = mpsc::channel(MOST_WAITING);
 
-    stream.write_all(b"* your name?\n").await?;
+    send(handle, stream, "* your name?\n").await?;
     let seat = loop {
         let Some(name) = next_line(&mut reader, &mut line).await? else { return Ok(()) };
-        if name.is_empty() || room.borrow().contains_key(&name) {
-            stream.write_all(b"* somebody has that name; another?\n").await?;
-            continue;
+        if !name.is_empty() && !room.borrow().contains_key(&name) {
+            break Seat::take(room, name, way);
         }
-        say_to_all(room, &format!("* {name} has joined\n"));
-        let others: Vec<_> = room.borrow().keys().cloned().collect();
-        room.borrow_mut().insert(name.clone(), way);
-        let here = if others.is_empty() { "nobody else".to_owned() } else { others.join(", ") };
-        let seat = Seat { room, name };
-        stream.write_all(format!("* here: {here}\n").as_bytes()).await?;
-        break seat;
+        send(handle, stream, "* that name is taken; another?\n").await?;
     };
+    let others: Vec<_> = room.borrow().keys().filter(|name| **name != seat.name).cloned().collect();
+    send(handle, stream, &format!("* here: {}\n", if others.is_empty() { "nobody else".into() } else { others.join(", ") }))
+        .await?;
 
     loop {
-        // Biased: what others said comes first, so a client that never stops talking still hears them.
+        // Biased: what others said comes first, so that one who talks without end still hears them.
         select_biased! {
             message = inbox.next() => match message {
-                Some(message) => stream.write_all(message.as_bytes()).await?,
+                Some(message) => send(handle, stream, &message).await?,
                 None => return Err(io::Error::new(ErrorKind::TimedOut, format!("{} reads too slowly", seat.name))),
             },
             line = next_line(&mut reader, &mut line).fuse() => match line? {
-                Some(text) if text.is_empty() => {}
-                Some(text) => say_to_all(room, &format!("{}: {text}\n", seat.name)),
+                Some(text) => {
+                    if !text.is_empty() {
+                        tell_others(room, &seat.name, &format!("{}: {text}\n", seat.name));
+                    }
+                    // Many lines may have come at once. The others are to hear each before the next is said.
+                    yield_now().await;
+                }
                 None => return Ok(()),
             },
         }
     }
+}
+
+/// Sends to somebody who may have stopped reading, and must not keep the task for ever.
+async fn send(handle: &Handle, mut stream: &TcpStream, text: &str) -> io::Result<()> {
+    handle.timeout(PATIENCE, stream.write_all(text.as_bytes())).await?
 }
 
 /// The next line without its end, or `None` where there is no more.

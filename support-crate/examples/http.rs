@@ -15,12 +15,12 @@
 use clap::Parser;
 use futures::future::{Either, select};
 use futures::io::{AsyncRead, AsyncWrite};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Request, Response, StatusCode, header};
 use pinlab::{Handle, Runtime, TcpListener, TcpStream};
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -97,35 +97,44 @@ async fn serve_one(handle: Handle, stream: TcpStream) -> hyper::Result<()> {
 }
 
 async fn answer(handle: Handle, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path();
-    let wanted = if path == "/echo" { [Method::POST].as_slice() } else { &[Method::GET, Method::HEAD] };
-    let known = path == "/" || path == "/echo" || path.starts_with("/sleep/");
-    Ok(if !known {
-        text(StatusCode::NOT_FOUND, "There is nothing here. Try /, /sleep/500, or POST to /echo.\n")
-    } else if !wanted.contains(request.method()) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Not with this method.\n");
-        let allowed = if path == "/echo" { "POST" } else { "GET, HEAD" };
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-        response
-    } else if path == "/echo" {
-        match Limited::new(request.into_body(), MOST_BODY).collect().await {
-            Ok(body) => text(StatusCode::OK, body.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                text(StatusCode::PAYLOAD_TOO_LARGE, "At most 1 MiB.\n")
-            }
-            Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
-        }
-    } else if let Some(time) = path.strip_prefix("/sleep/") {
-        match time.parse() {
-            Ok(time) if Duration::from_millis(time) < STAY => {
-                handle.sleep(Duration::from_millis(time)).await;
-                text(StatusCode::OK, format!("slept {time} ms\n"))
-            }
-            _ => text(StatusCode::BAD_REQUEST, "/sleep/ wants milliseconds: a number below 60000.\n"),
-        }
-    } else {
-        text(StatusCode::OK, "Hello from an engine that you can read.\n")
+    let (head, body) = request.into_parts();
+    let path: Vec<_> = head.uri.path().split('/').skip(1).collect();
+    Ok(match (head.method.as_str(), path.as_slice()) {
+        ("GET" | "HEAD", [""]) => text(StatusCode::OK, "Hello from an engine that you can read.\n"),
+        ("GET" | "HEAD", ["sleep", time]) => sleep(&handle, time).await,
+        ("POST", ["echo"]) => echo(body).await,
+        (_, [""] | ["sleep", _]) => not_allowed("GET, HEAD"),
+        (_, ["echo"]) => not_allowed("POST"),
+        _ => text(StatusCode::NOT_FOUND, "There is nothing here. Try /, /sleep/500, or POST to /echo.\n"),
     })
+}
+
+async fn sleep(handle: &Handle, time: &str) -> Response<Full<Bytes>> {
+    match time.parse().map(Duration::from_millis) {
+        Ok(time) if time < STAY => {
+            handle.sleep(time).await;
+            text(StatusCode::OK, format!("slept {} ms\n", time.as_millis()))
+        }
+        _ => text(StatusCode::BAD_REQUEST, "/sleep/ wants milliseconds: a number below 60000.\n"),
+    }
+}
+
+async fn echo(body: Incoming) -> Response<Full<Bytes>> {
+    // Some clients say beforehand how much will come. With the others, `Limited` counts.
+    if body.size_hint().lower() > MOST_BODY as u64 {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "At most 1 MiB.\n");
+    }
+    match Limited::new(body, MOST_BODY).collect().await {
+        Ok(body) => text(StatusCode::OK, body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => text(StatusCode::PAYLOAD_TOO_LARGE, "At most 1 MiB.\n"),
+        Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed}.\n"));
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
