@@ -34,15 +34,9 @@ pub(crate) fn add_alone<R: Rt>(table: &mut Table) {
 
 pub(crate) fn add_floor(table: &mut Table) {
     for alone in ["", "-alone"] {
-        table.add(format!("ready{alone}"), FLOOR, |budget| {
-            floor_of_polls(budget, 1_000, 0)
-        });
-        table.add(format!("K1{alone}"), FLOOR, |budget| {
-            floor_of_polls(budget, 1, WAITS)
-        });
-        table.add(format!("K2{alone}"), FLOOR, |budget| {
-            floor_of_polls(budget, WAITS, 1)
-        });
+        table.add(format!("ready{alone}"), FLOOR, |budget| floor_of_polls(budget, 1_000, 0));
+        table.add(format!("K1{alone}"), FLOOR, |budget| floor_of_polls(budget, 1, WAITS));
+        table.add(format!("K2{alone}"), FLOOR, |budget| floor_of_polls(budget, WAITS, 1));
         table.add(format!("K3{alone}"), FLOOR, floor_of_other_thread);
     }
 }
@@ -63,9 +57,7 @@ fn ready<R: Rt>(budget: Budget) -> Sample {
 /// One `block_on` of a future that wakes itself many times.
 fn one_wait<R: Rt>(budget: Budget) -> Sample {
     let mut rt = R::new();
-    measure(budget, WAITS, || {
-        rt.block_on(SelfWake::times(WAITS as usize))
-    })
+    measure(budget, WAITS, || rt.block_on(SelfWake::times(WAITS as usize)))
 }
 
 /// Many times `block_on` of a future that wakes itself once.
@@ -101,10 +93,7 @@ fn other_thread<R: Rt>(budget: Budget) -> Sample {
     });
     let sample = measure(budget, HOPS, || {
         for _ in 0..HOPS {
-            rt.block_on(Elsewhere {
-                wakers: &wakers,
-                woken: None,
-            });
+            rt.block_on(Elsewhere { wakers: &wakers, woken: None });
         }
     });
     drop(wakers);
@@ -127,9 +116,7 @@ impl Future for Elsewhere<'_> {
             Some(_) => Poll::Pending,
             None => {
                 let woken = Arc::new(AtomicBool::new(false));
-                self.wakers
-                    .send((cx.waker().clone(), woken.clone()))
-                    .expect("the helper listens");
+                self.wakers.send((cx.waker().clone(), woken.clone())).expect("the helper listens");
                 self.woken = Some(woken);
                 Poll::Pending
             }
@@ -149,9 +136,7 @@ fn floor_of_other_thread(budget: Budget) -> Sample {
     let sample = measure(budget, HOPS, || {
         for _ in 0..HOPS {
             let woken = Arc::new(AtomicBool::new(false));
-            threads
-                .send((thread::current(), woken.clone()))
-                .expect("the helper listens");
+            threads.send((thread::current(), woken.clone())).expect("the helper listens");
             while !woken.load(Ordering::Acquire) {
                 thread::park();
             }

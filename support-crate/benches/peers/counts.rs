@@ -15,37 +15,16 @@ const MORE: u64 = 3;
 pub(crate) fn instructions(cells: &[Vec<&Cell>], results: &mut Results) {
     let tool = Tool {
         name: "valgrind",
-        arguments: &[
-            "--tool=cachegrind",
-            "--cache-sim=no",
-            "--cachegrind-out-file=/dev/null",
-        ],
+        arguments: &["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"],
         total: |stderr| {
             let line = stderr.lines().find(|line| line.contains("refs:"))?;
-            line.rsplit(':')
-                .next()?
-                .trim()
-                .replace(',', "")
-                .parse()
-                .ok()
+            line.rsplit(':').next()?.trim().replace(',', "").parse().ok()
         },
     };
-    for cell in tool.cells(
-        cells,
-        |kind| kind == Kind::Computes,
-        "instructions",
-        results,
-    ) {
+    for cell in tool.cells(cells, |kind| kind == Kind::Computes, "instructions", results) {
         match tool.per_operation(cell) {
-            Ok(count) => {
-                _ = results
-                    .instructions
-                    .insert((cell.row.id, cell.column), count)
-            }
-            Err(why) => results.failures.push(format!(
-                "instructions of {} on {}: {why}",
-                cell.row.id, cell.column
-            )),
+            Ok(count) => _ = results.instructions.insert((cell.row.id, cell.column), count),
+            Err(why) => results.failures.push(format!("instructions of {} on {}: {why}", cell.row.id, cell.column)),
         }
     }
 }
@@ -56,25 +35,14 @@ pub(crate) fn syscalls(cells: &[Vec<&Cell>], results: &mut Results) {
         name: "strace",
         arguments: &["-f", "-c", "-U", "calls,name", "--"],
         total: |stderr| {
-            let line = stderr
-                .lines()
-                .rev()
-                .find(|line| line.trim_end().ends_with("total"))?;
+            let line = stderr.lines().rev().find(|line| line.trim_end().ends_with("total"))?;
             line.split_whitespace().next()?.parse().ok()
         },
     };
-    for cell in tool.cells(
-        cells,
-        |kind| kind != Kind::Computes,
-        "system calls",
-        results,
-    ) {
+    for cell in tool.cells(cells, |kind| kind != Kind::Computes, "system calls", results) {
         match tool.per_operation(cell) {
             Ok(count) => _ = results.syscalls.insert((cell.row.id, cell.column), count),
-            Err(why) => results.failures.push(format!(
-                "system calls of {} on {}: {why}",
-                cell.row.id, cell.column
-            )),
+            Err(why) => results.failures.push(format!("system calls of {} on {}: {why}", cell.row.id, cell.column)),
         }
     }
 }
@@ -95,24 +63,12 @@ impl Tool {
         what: &str,
         results: &mut Results,
     ) -> impl Iterator<Item = &'a Cell> + use<'a> {
-        let there = Command::new(self.name)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let there = Command::new(self.name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         let mut all: Vec<&Cell> = Vec::new();
         if there.is_ok_and(|status| status.success()) {
-            all = cells
-                .iter()
-                .flatten()
-                .copied()
-                .filter(|cell| wanted(cell.row.kind))
-                .collect();
+            all = cells.iter().flatten().copied().filter(|cell| wanted(cell.row.kind)).collect();
         } else {
-            results.failures.push(format!(
-                "{what} are not counted: {} is not installed",
-                self.name
-            ));
+            results.failures.push(format!("{what} are not counted: {} is not installed", self.name));
         }
         let bar = progress_bar(all.len() as u64);
         bar.set_message(what.to_owned());
@@ -136,10 +92,8 @@ impl Tool {
             .output()
             .map_err(|error| error.to_string())?;
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let total =
-            (self.total)(&stderr).ok_or_else(|| format!("{} reported no total", self.name))?;
-        let operations =
-            operations(&output.stdout).ok_or_else(|| format!("no sample under {}", self.name))?;
+        let total = (self.total)(&stderr).ok_or_else(|| format!("{} reported no total", self.name))?;
+        let operations = operations(&output.stdout).ok_or_else(|| format!("no sample under {}", self.name))?;
         Ok((total, operations))
     }
 }

@@ -29,29 +29,12 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
         system.refresh_cpu_all();
         Some(system.cpus().first()?.brand().trim().to_owned())
     });
-    let cores =
-        std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string());
+    let cores = std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string());
     vec![
-        (
-            "date",
-            humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        ),
-        (
-            "processor",
-            format!(
-                "{}, {cores} cores, {}",
-                cpu.unwrap_or_else(unknown),
-                std::env::consts::ARCH
-            ),
-        ),
-        (
-            "system",
-            sysinfo::System::long_os_version().unwrap_or_else(|_| unknown()),
-        ),
-        (
-            "kernel",
-            sysinfo::System::kernel_version().unwrap_or_else(|_| unknown()),
-        ),
+        ("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+        ("processor", format!("{}, {cores} cores, {}", cpu.unwrap_or_else(unknown), std::env::consts::ARCH)),
+        ("system", sysinfo::System::long_os_version().unwrap_or_else(|_| unknown())),
+        ("kernel", sysinfo::System::kernel_version().unwrap_or_else(|_| unknown())),
         ("compiler", rustc()),
     ]
 }
@@ -67,20 +50,14 @@ fn rustc() -> String {
 /// The versions in `Cargo.lock` of the packages that matter, as `name version`.
 pub(crate) fn versions() -> Vec<String> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let metadata = MetadataCommand::new()
-        .manifest_path(manifest)
-        .other_options(["--locked".to_owned(), "--offline".to_owned()])
-        .exec();
+    let metadata =
+        MetadataCommand::new().manifest_path(manifest).other_options(["--locked".to_owned(), "--offline".to_owned()]).exec();
     let Ok(metadata) = metadata else {
         return vec!["unknown: `cargo metadata` failed".to_owned()];
     };
     let mut versions = Vec::new();
     for name in PACKAGES {
-        for package in metadata
-            .packages
-            .iter()
-            .filter(|package| package.name.as_str() == name)
-        {
+        for package in metadata.packages.iter().filter(|package| package.name.as_str() == name) {
             versions.push(format!("{name} {}", package.version));
         }
     }

@@ -100,11 +100,7 @@ struct Options {
 
 impl Options {
     fn wants_row(&self, row: &Row) -> bool {
-        self.filter.is_empty()
-            || self
-                .filter
-                .iter()
-                .any(|text| contains(row.id, text) || contains(row.title, text))
+        self.filter.is_empty() || self.filter.iter().any(|text| contains(row.id, text) || contains(row.title, text))
     }
 
     fn wants_column(&self, column: &str) -> bool {
@@ -117,10 +113,7 @@ impl Options {
             Some(iterations) => Length::Iterations(iterations),
             None => Length::Time(Duration::from_millis(time)),
         };
-        Budget {
-            length,
-            quick: self.quick,
-        }
+        Budget { length, quick: self.quick }
     }
 }
 
@@ -147,19 +140,12 @@ fn main() -> ExitCode {
 /// The child's side: one cell, one sample.
 fn sample(options: &Options, table: &Table, cell: &[String]) -> ExitCode {
     let Some(cell) = table.cell(&cell[0], &cell[1]) else {
-        eprintln!(
-            "error: no workload `{}` on `{}`; `cargo bench -- --list` shows what there is",
-            cell[0], cell[1]
-        );
+        eprintln!("error: no workload `{}` on `{}`; `cargo bench -- --list` shows what there is", cell[0], cell[1]);
         return ExitCode::FAILURE;
     };
     sockets::raise_descriptor_limit();
     let run = || (cell.run)(options.budget());
-    let sample = if options.allocations {
-        meter::counting(run)
-    } else {
-        run()
-    };
+    let sample = if options.allocations { meter::counting(run) } else { run() };
     println!("{}", sampling::to_line(&sample));
     ExitCode::SUCCESS
 }
@@ -177,19 +163,10 @@ fn list(table: &Table) {
 
 fn run(options: &Options, table: &Table) -> ExitCode {
     let rows: Vec<&Row> = all_rows().filter(|row| options.wants_row(row)).collect();
-    let cells: Vec<Vec<&Cell>> = rows
-        .iter()
-        .map(|row| {
-            table
-                .row(row.id)
-                .filter(|cell| options.wants_column(cell.column))
-                .collect()
-        })
-        .collect();
+    let cells: Vec<Vec<&Cell>> =
+        rows.iter().map(|row| table.row(row.id).filter(|cell| options.wants_column(cell.column)).collect()).collect();
     if cells.iter().all(Vec::is_empty) {
-        eprintln!(
-            "error: nothing to measure; `cargo bench -- --list` shows the rows and the runtimes"
-        );
+        eprintln!("error: nothing to measure; `cargo bench -- --list` shows the rows and the runtimes");
         return ExitCode::FAILURE;
     }
 
@@ -215,9 +192,5 @@ fn run(options: &Options, table: &Table) -> ExitCode {
     for failure in &results.failures {
         eprintln!("error: {failure}");
     }
-    if results.failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

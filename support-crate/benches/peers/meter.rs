@@ -162,10 +162,7 @@ pub(crate) fn cpu_time() -> Option<Duration> {
     #[cfg(unix)]
     {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Some(Duration::new(
-            now.tv_sec.try_into().ok()?,
-            now.tv_nsec.try_into().ok()?,
-        ))
+        Some(Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?))
     }
     #[cfg(not(unix))]
     None

@@ -17,45 +17,21 @@ pub(crate) fn tables(results: &Results, columns: &[&'static str]) -> String {
     for section in SECTIONS {
         let mut lines = Vec::new();
         for row in section.rows {
-            let times = column_values(&results.samples, row, |samples| {
-                Some(median(samples, |sample| Some(sample.wall))?)
-            });
-            lines.push(Line {
-                label: label(row),
-                values: times,
-                noise: noise(results, row),
-            });
+            let times = column_values(&results.samples, row, |samples| median(samples, |sample| Some(sample.wall)));
+            lines.push(Line { label: label(row), values: times, noise: noise(results, row) });
             if row.kind == Kind::Waits {
-                let cpu = column_values(&results.samples, row, |samples| {
-                    median(samples, |sample| sample.cpu)
-                });
+                let cpu = column_values(&results.samples, row, |samples| median(samples, |sample| sample.cpu));
                 let label = format!("{}, processor time", row.id);
-                lines.push(Line {
-                    label,
-                    values: cpu,
-                    noise: None,
-                });
+                lines.push(Line { label, values: cpu, noise: None });
             }
         }
         add_section(&mut page, section, columns, &lines, time);
     }
     let counts: [(&str, Vec<Line>); 4] = [
-        (
-            "Allocations per operation",
-            count_lines(&results.allocations, |sample| sample.allocations),
-        ),
-        (
-            "Bytes allocated per operation",
-            count_lines(&results.allocations, |sample| sample.bytes),
-        ),
-        (
-            "Instructions per operation",
-            count_lines(&results.instructions, |count| *count),
-        ),
-        (
-            "System calls per operation",
-            count_lines(&results.syscalls, |count| *count),
-        ),
+        ("Allocations per operation", count_lines(&results.allocations, |sample| sample.allocations)),
+        ("Bytes allocated per operation", count_lines(&results.allocations, |sample| sample.bytes)),
+        ("Instructions per operation", count_lines(&results.instructions, |count| *count)),
+        ("System calls per operation", count_lines(&results.syscalls, |count| *count)),
     ];
     for (title, lines) in counts {
         let section = Section { title, rows: &[] };
@@ -96,19 +72,12 @@ struct Line {
 impl Line {
     /// The best of the others.
     fn best(&self) -> Option<(&'static str, f64)> {
-        let peers = self
-            .values
-            .iter()
-            .filter(|(column, _)| **column != FLOOR && !OURS.contains(column));
-        peers
-            .min_by(|a, b| a.1.total_cmp(b.1))
-            .map(|(column, value)| (*column, *value))
+        let peers = self.values.iter().filter(|(column, _)| **column != FLOOR && !OURS.contains(column));
+        peers.min_by(|a, b| a.1.total_cmp(b.1)).map(|(column, value)| (*column, *value))
     }
 
     fn ours(&self) -> Option<f64> {
-        OURS.iter()
-            .find_map(|column| self.values.get(column))
-            .copied()
+        OURS.iter().find_map(|column| self.values.get(column)).copied()
     }
 
     /// A column by another, as a ratio.
@@ -130,43 +99,25 @@ fn column_values(
     value: impl Fn(&[Sample]) -> Option<f64>,
 ) -> BTreeMap<&'static str, f64> {
     let of_row = samples.iter().filter(|((id, _), _)| *id == row.id);
-    of_row
-        .filter_map(|((_, column), samples)| Some((*column, value(samples)?)))
-        .collect()
+    of_row.filter_map(|((_, column), samples)| Some((*column, value(samples)?))).collect()
 }
 
 fn count_lines<T>(counts: &BTreeMap<Place, T>, value: impl Fn(&T) -> f64) -> Vec<Line> {
     let rows = SECTIONS.iter().flat_map(|section| section.rows);
     rows.map(|row| {
         let of_row = counts.iter().filter(|((id, _), _)| *id == row.id);
-        let values = of_row
-            .map(|((_, column), counted)| (*column, value(counted)))
-            .collect();
-        Line {
-            label: row.id.to_owned(),
-            values,
-            noise: None,
-        }
+        let values = of_row.map(|((_, column), counted)| (*column, value(counted))).collect();
+        Line { label: row.id.to_owned(), values, noise: None }
     })
     .collect()
 }
 
-fn add_section(
-    page: &mut String,
-    section: &Section,
-    columns: &[&'static str],
-    lines: &[Line],
-    show: fn(f64) -> String,
-) {
-    let lines: Vec<&Line> = lines
-        .iter()
-        .filter(|line| !line.values.is_empty())
-        .collect();
+fn add_section(page: &mut String, section: &Section, columns: &[&'static str], lines: &[Line], show: fn(f64) -> String) {
+    let lines: Vec<&Line> = lines.iter().filter(|line| !line.values.is_empty()).collect();
     if lines.is_empty() {
         return;
     }
-    let shown =
-        |column: &&&'static str| lines.iter().any(|line| line.values.contains_key(**column));
+    let shown = |column: &&&'static str| lines.iter().any(|line| line.values.contains_key(**column));
     let columns: Vec<&'static str> = columns.iter().filter(shown).copied().collect();
     let ours = columns.iter().any(|column| OURS.contains(column));
     let noisy = lines.iter().any(|line| line.noise.is_some());
@@ -203,10 +154,7 @@ fn add_section(
         } else {
             cells.push(Line::ratio(best.map(|best| best.1), floor));
         }
-        cells.extend(noisy.then(|| {
-            line.noise
-                .map_or(String::new(), |noise| format!("±{:.0} %", noise * 50.0))
-        }));
+        cells.extend(noisy.then(|| line.noise.map_or(String::new(), |noise| format!("±{:.0} %", noise * 50.0))));
         table.add_row(cells);
     }
     _ = writeln!(page, "### {}\n\n{table}\n", section.title);
@@ -244,8 +192,7 @@ fn noise(results: &Results, row: &Row) -> Option<f64> {
     let spreads = column_values(&results.samples, row, |samples| {
         let mut values: Vec<f64> = samples.iter().map(|sample| sample.wall).collect();
         let middle = quantile(&mut values, 0.5)?;
-        (samples.len() >= 4)
-            .then_some((quantile(&mut values, 0.75)? - quantile(&mut values, 0.25)?) / middle)
+        (samples.len() >= 4).then_some((quantile(&mut values, 0.75)? - quantile(&mut values, 0.25)?) / middle)
     });
     let mut spreads: Vec<f64> = spreads.into_values().collect();
     quantile(&mut spreads, 0.5)

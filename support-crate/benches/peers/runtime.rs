@@ -43,17 +43,10 @@ pub(crate) trait Spawn: Rt {
 
 /// Knows the time.
 pub(crate) trait Timers: Spawn {
-    fn sleep(
-        spawner: &Self::Spawner,
-        duration: Duration,
-    ) -> impl Future<Output = ()> + use<Self> + 'static;
+    fn sleep(spawner: &Self::Spawner, duration: Duration) -> impl Future<Output = ()> + use<Self> + 'static;
 
     /// `None` when the time was up first.
-    fn timeout<F: Future>(
-        spawner: &Self::Spawner,
-        duration: Duration,
-        future: F,
-    ) -> impl Future<Output = Option<F::Output>>;
+    fn timeout<F: Future>(spawner: &Self::Spawner, duration: Duration, future: F) -> impl Future<Output = Option<F::Output>>;
 }
 
 /// Talks to the network. Addresses are on the loopback, ports are the system's choice; what goes wrong here panics.
@@ -72,11 +65,7 @@ pub(crate) trait Net: Spawn {
     fn echo(stream: Self::Stream) -> impl Future<Output = u64> + use<Self> + 'static;
 
     /// Sends `message` and reads as many bytes back, `rounds` times; checks the last reply.
-    fn ask(
-        stream: Self::Stream,
-        message: Vec<u8>,
-        rounds: usize,
-    ) -> impl Future<Output = Self::Stream> + use<Self> + 'static;
+    fn ask(stream: Self::Stream, message: Vec<u8>, rounds: usize) -> impl Future<Output = Self::Stream> + use<Self> + 'static;
 
     fn udp(spawner: &Self::Spawner) -> impl Future<Output = (Self::Udp, SocketAddr)>;
 

@@ -6,6 +6,7 @@ mod futures;
 mod least;
 #[cfg(target_os = "linux")]
 mod monoio;
+mod ours;
 mod smol;
 mod tokio;
 
@@ -16,6 +17,7 @@ use crate::{blocking, scheduling, sockets, timers};
 /// Every workload on every runtime that can do it. The order is that of the columns.
 pub(crate) fn table() -> Table {
     let mut table = Table::default();
+    add_whole::<ours::Ours>(&mut table);
     add_whole::<tokio::Tokio<tokio::CurrentThread>>(&mut table);
     add_whole::<tokio::Tokio<tokio::Local>>(&mut table);
     add_whole::<smol::Smol>(&mut table);
@@ -30,6 +32,7 @@ pub(crate) fn table() -> Table {
         timers::add::<monoio::Monoio>(&mut table);
         sockets::add::<monoio::Monoio>(&mut table);
     }
+    blocking::add_alone::<ours::BlockOn>(&mut table);
     blocking::add_alone::<least::FuturesBlockOn>(&mut table);
     blocking::add_alone::<least::Pollster>(&mut table);
     blocking::add_floor(&mut table);

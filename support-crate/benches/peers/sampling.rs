@@ -30,11 +30,7 @@ pub(crate) struct Results {
 
 /// Takes all samples: round after round, row after row, and in a row one runtime after another, each round beginning with the next.
 pub(crate) fn take(options: &Options, cells: &[Vec<&Cell>]) -> Results {
-    let rounds = if options.quick {
-        1
-    } else {
-        options.rounds.max(1)
-    };
+    let rounds = if options.quick { 1 } else { options.rounds.max(1) };
     let all: usize = cells.iter().map(Vec::len).sum();
     let bar = progress_bar((all * (rounds + 1)) as u64);
     let mut results = Results::default();
@@ -56,9 +52,7 @@ pub(crate) fn take(options: &Options, cells: &[Vec<&Cell>]) -> Results {
                 match ask(command) {
                     Ok(sample) if counts => _ = results.allocations.insert(place, sample),
                     Ok(sample) => results.samples.entry(place).or_default().push(sample),
-                    Err(why) => results
-                        .failures
-                        .push(format!("{} on {}: {why}", cell.row.id, cell.column)),
+                    Err(why) => results.failures.push(format!("{} on {}: {why}", cell.row.id, cell.column)),
                 }
                 bar.inc(1);
             }
@@ -69,8 +63,7 @@ pub(crate) fn take(options: &Options, cells: &[Vec<&Cell>]) -> Results {
 }
 
 pub(crate) fn progress_bar(steps: u64) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise} (left: {eta}) {msg}");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise} (left: {eta}) {msg}");
     let bar = ProgressBar::new(steps).with_style(style.expect("the template is right"));
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
@@ -85,31 +78,17 @@ pub(crate) fn child(cell: &Cell) -> Command {
 
 /// Runs a child and reads its sample.
 fn ask(mut command: Command) -> Result<Sample, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{}: {}",
-            output.status,
-            stderr.trim().lines().next().unwrap_or("no message")
-        ));
+        return Err(format!("{}: {}", output.status, stderr.trim().lines().next().unwrap_or("no message")));
     }
-    from_line(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| "it printed no sample".to_owned())
+    from_line(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| "it printed no sample".to_owned())
 }
 
 /// How a child tells its sample.
 pub(crate) fn to_line(sample: &Sample) -> String {
-    let Sample {
-        ops,
-        wall,
-        cpu,
-        allocations,
-        bytes,
-    } = sample;
+    let Sample { ops, wall, cpu, allocations, bytes } = sample;
     let cpu = cpu.map_or("none".to_owned(), |cpu| cpu.to_string());
     format!("ops={ops} wall={wall} cpu={cpu} allocations={allocations} bytes={bytes}")
 }

@@ -16,20 +16,14 @@ use crate::table::{FLOOR, Table};
 
 pub(crate) fn add<R: Spawn>(table: &mut Table) {
     table.add("S3", R::NAME, |budget| spawn_and_join::<R>(budget, 25_000));
-    table.add("spawn", R::NAME, |budget| {
-        spawn_and_join::<R>(budget, 100_000)
-    });
+    table.add("spawn", R::NAME, |budget| spawn_and_join::<R>(budget, 100_000));
     table.add("yield", R::NAME, |budget| yields::<R>(budget, 1, 10_000));
     table.add("S5", R::NAME, |budget| yields::<R>(budget, 300, 300));
     table.add("S12", R::NAME, |budget| yields::<R>(budget, 200, 1_000));
-    table.add("yield-1000", R::NAME, |budget| {
-        yields::<R>(budget, 1_000, 100)
-    });
+    table.add("yield-1000", R::NAME, |budget| yields::<R>(budget, 1_000, 100));
     table.add("S16", R::NAME, |budget| self_wake::<R>(budget, 10_000));
     table.add("S6", R::NAME, |budget| ring::<R>(budget, 300, 300));
-    table.add("ping-pong", R::NAME, |budget| {
-        ping_pong::<R>(budget, 10_000)
-    });
+    table.add("ping-pong", R::NAME, |budget| ping_pong::<R>(budget, 10_000));
 }
 
 pub(crate) fn add_floor(table: &mut Table) {
@@ -38,14 +32,10 @@ pub(crate) fn add_floor(table: &mut Table) {
     table.add("yield", FLOOR, |budget| floor_of_yields(budget, 1, 10_000));
     table.add("S5", FLOOR, |budget| floor_of_yields(budget, 300, 300));
     table.add("S12", FLOOR, |budget| floor_of_yields(budget, 200, 1_000));
-    table.add("yield-1000", FLOOR, |budget| {
-        floor_of_yields(budget, 1_000, 100)
-    });
+    table.add("yield-1000", FLOOR, |budget| floor_of_yields(budget, 1_000, 100));
     table.add("S16", FLOOR, |budget| floor_of_yields(budget, 1, 10_000));
     table.add("S6", FLOOR, |budget| floor_of_ring(budget, 300, 300));
-    table.add("ping-pong", FLOOR, |budget| {
-        floor_of_ping_pong(budget, 10_000)
-    });
+    table.add("ping-pong", FLOOR, |budget| floor_of_ping_pong(budget, 10_000));
 }
 
 /// Spawns so many tasks that have nothing to do, then awaits each. All are alive at once.
@@ -77,9 +67,7 @@ fn floor_of_spawn(budget: Budget, tasks: u64) -> Sample {
         let mut cx = Context::from_waker(Waker::noop());
         let mut sum = 0;
         for mut future in boxes {
-            let Poll::Ready(n) = future.as_mut().poll(&mut cx) else {
-                unreachable!("it waits for nothing")
-            };
+            let Poll::Ready(n) = future.as_mut().poll(&mut cx) else { unreachable!("it waits for nothing") };
             sum += n;
         }
         assert_eq!(sum, tasks * (tasks - 1) / 2);
@@ -161,10 +149,7 @@ fn ring<R: Spawn>(budget: Budget, tasks: u64, times: u64) -> Sample {
             let (mut first, mut last) = mpsc::channel(0);
             for _ in 0..tasks {
                 let (to, from) = mpsc::channel(0);
-                handles.push(R::spawn(
-                    &spawner,
-                    pass_on(std::mem::replace(&mut last, from), to, times),
-                ));
+                handles.push(R::spawn(&spawner, pass_on(std::mem::replace(&mut last, from), to, times)));
             }
             let mut token = 0;
             for _ in 0..times {
@@ -186,11 +171,7 @@ fn floor_of_ring(budget: Budget, tasks: u64, times: u64) -> Sample {
         let (mut first, mut last) = mpsc::channel(0);
         for _ in 0..tasks {
             let (to, from) = mpsc::channel(0);
-            boxes.push(Box::pin(pass_on(
-                std::mem::replace(&mut last, from),
-                to,
-                times,
-            )));
+            boxes.push(Box::pin(pass_on(std::mem::replace(&mut last, from), to, times)));
         }
         let mut token = 0;
         let mut cx = Context::from_waker(Waker::noop());

@@ -22,28 +22,18 @@ pub(crate) fn add<R: Net>(table: &mut Table) {
     table.add("N5-1", R::NAME, |budget| echo::<R>(budget, 1));
     table.add("N5-50", R::NAME, |budget| echo::<R>(budget, 50));
     table.add("N5-1000", R::NAME, |budget| echo::<R>(budget, 1_000));
-    table.add("one-thread", R::NAME, |budget| {
-        echo_in_one_thread::<R>(budget, 50)
-    });
+    table.add("one-thread", R::NAME, |budget| echo_in_one_thread::<R>(budget, 50));
 }
 
 pub(crate) fn add_floor(table: &mut Table) {
     table.add("N3", FLOOR, floor_of_datagrams);
     #[cfg(target_os = "linux")]
     {
-        table.add("N5-1", FLOOR, |budget| {
-            ask_server(budget, 1, bare_epoll_server)
-        });
-        table.add("N5-50", FLOOR, |budget| {
-            ask_server(budget, 50, bare_epoll_server)
-        });
-        table.add("N5-1000", FLOOR, |budget| {
-            ask_server(budget, 1_000, bare_epoll_server)
-        });
+        table.add("N5-1", FLOOR, |budget| ask_server(budget, 1, bare_epoll_server));
+        table.add("N5-50", FLOOR, |budget| ask_server(budget, 50, bare_epoll_server));
+        table.add("N5-1000", FLOOR, |budget| ask_server(budget, 1_000, bare_epoll_server));
     }
-    table.add("one-thread", FLOOR, |budget| {
-        floor_of_one_thread(budget, 50)
-    });
+    table.add("one-thread", FLOOR, |budget| floor_of_one_thread(budget, 50));
 }
 
 /// Lets this process have the descriptors that N5 wants, as far as the system allows.
@@ -54,13 +44,7 @@ pub(crate) fn raise_descriptor_limit() {
         let now = getrlimit(Resource::Nofile);
         let want = now.maximum.unwrap_or(4_096).min(4_096);
         if now.current.is_some_and(|current| current < want) {
-            _ = setrlimit(
-                Resource::Nofile,
-                Rlimit {
-                    current: Some(want),
-                    maximum: now.maximum,
-                },
-            );
+            _ = setrlimit(Resource::Nofile, Rlimit { current: Some(want), maximum: now.maximum });
         }
     }
 }
@@ -123,10 +107,7 @@ fn echo<R: Net>(budget: Budget, connections: usize) -> Sample {
             for task in tasks {
                 bytes += task.await;
             }
-            Served {
-                bytes,
-                cpu: since(before),
-            }
+            Served { bytes, cpu: since(before) }
         })
     })
 }
@@ -150,9 +131,7 @@ fn ask_server(
         let mut client = TcpStream::connect(address).expect("a connection");
         client.set_nodelay(true).expect("no delay");
         // Close by reset, so that thousands of connections leave nothing behind in the system.
-        SockRef::from(&client)
-            .set_linger(Some(Duration::ZERO))
-            .expect("no lingering");
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("no lingering");
         // The first round trip makes sure that it is accepted: no listener's backlog is ever full.
         send(&mut client);
         take(&mut client);
@@ -177,9 +156,7 @@ fn ask_server(
 
     let served = server.join().expect("the server ends");
     assert_eq!(served.bytes, requests * MESSAGE.len() as u64);
-    sample.cpu = served
-        .cpu
-        .map(|cpu| cpu.as_nanos() as f64 / requests as f64);
+    sample.cpu = served.cpu.map(|cpu| cpu.as_nanos() as f64 / requests as f64);
     sample
 }
 
@@ -199,8 +176,7 @@ fn bare_epoll_server(connections: usize, tell: mpsc::Sender<SocketAddr>) -> Serv
     use rustix::event::epoll;
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-    tell.send(listener.local_addr().expect("its address"))
-        .expect("the client listens");
+    tell.send(listener.local_addr().expect("its address")).expect("the client listens");
     let poller = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll");
     let add = |source: &dyn rustix::fd::AsFd, key| {
         let data = epoll::EventData::new_u64(key);
@@ -241,10 +217,7 @@ fn bare_epoll_server(connections: usize, tell: mpsc::Sender<SocketAddr>) -> Serv
             }
         }
     }
-    Served {
-        bytes,
-        cpu: since(before),
-    }
+    Served { bytes, cpu: since(before) }
 }
 
 const SHORT: usize = 64;

@@ -38,12 +38,7 @@ pub(crate) struct Section {
 }
 
 const fn row(id: &'static str, kind: Kind, title: &'static str, operation: &'static str) -> Row {
-    Row {
-        id,
-        title,
-        operation,
-        kind,
-    }
+    Row { id, title, operation, kind }
 }
 
 use Kind::{Calls, Computes, Waits};
@@ -53,172 +48,52 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         title: "Tasks",
         rows: &[
-            row(
-                "S3",
-                Computes,
-                "spawn 25 000 tasks, join each",
-                "one task spawned, run and joined",
-            ),
-            row(
-                "spawn",
-                Computes,
-                "spawn 100 000 tasks, join each",
-                "one task spawned, run and joined",
-            ),
-            row(
-                "yield",
-                Computes,
-                "one task yields 10 000 times",
-                "one yield, in the runtime's own way",
-            ),
-            row(
-                "S5",
-                Computes,
-                "300 tasks yield 300 times",
-                "one yield, in the runtime's own way",
-            ),
-            row(
-                "S12",
-                Computes,
-                "200 tasks yield 1 000 times",
-                "one yield, in the runtime's own way",
-            ),
-            row(
-                "yield-1000",
-                Computes,
-                "1 000 tasks yield 100 times",
-                "one yield, in the runtime's own way",
-            ),
-            row(
-                "S16",
-                Computes,
-                "one task wakes itself 10 000 times",
-                "one wake and poll",
-            ),
-            row(
-                "S6",
-                Computes,
-                "ring of 300 tasks over channels, 300 rounds",
-                "one hop: receive, send, wake the next task",
-            ),
-            row(
-                "ping-pong",
-                Computes,
-                "two tasks over two `mpsc::channel(0)`",
-                "one round trip",
-            ),
+            row("S3", Computes, "spawn 25 000 tasks, join each", "one task spawned, run and joined"),
+            row("spawn", Computes, "spawn 100 000 tasks, join each", "one task spawned, run and joined"),
+            row("yield", Computes, "one task yields 10 000 times", "one yield, in the runtime's own way"),
+            row("S5", Computes, "300 tasks yield 300 times", "one yield, in the runtime's own way"),
+            row("S12", Computes, "200 tasks yield 1 000 times", "one yield, in the runtime's own way"),
+            row("yield-1000", Computes, "1 000 tasks yield 100 times", "one yield, in the runtime's own way"),
+            row("S16", Computes, "one task wakes itself 10 000 times", "one wake and poll"),
+            row("S6", Computes, "ring of 300 tasks over channels, 300 rounds", "one hop: receive, send, wake the next task"),
+            row("ping-pong", Computes, "two tasks over two `mpsc::channel(0)`", "one round trip"),
         ],
     },
     Section {
         title: "block_on of a runtime",
         rows: &[
-            row(
-                "ready",
-                Computes,
-                "`block_on` of a ready future",
-                "one `block_on`",
-            ),
-            row(
-                "K1",
-                Computes,
-                "one `block_on`, 10 000 wakes of itself",
-                "one wake and poll",
-            ),
-            row(
-                "K2",
-                Computes,
-                "10 000 `block_on`, one wake each",
-                "one `block_on`",
-            ),
-            row(
-                "K3",
-                Waits,
-                "1 000 `block_on`, each woken by another thread",
-                "one hop there and back",
-            ),
+            row("ready", Computes, "`block_on` of a ready future", "one `block_on`"),
+            row("K1", Computes, "one `block_on`, 10 000 wakes of itself", "one wake and poll"),
+            row("K2", Computes, "10 000 `block_on`, one wake each", "one `block_on`"),
+            row("K3", Waits, "1 000 `block_on`, each woken by another thread", "one hop there and back"),
         ],
     },
     Section {
         title: "block_on alone: no tasks, no timers, no sockets",
         rows: &[
-            row(
-                "ready-alone",
-                Computes,
-                "`block_on` of a ready future",
-                "one `block_on`",
-            ),
-            row(
-                "K1-alone",
-                Computes,
-                "one `block_on`, 10 000 wakes of itself",
-                "one wake and poll",
-            ),
-            row(
-                "K2-alone",
-                Computes,
-                "10 000 `block_on`, one wake each",
-                "one `block_on`",
-            ),
-            row(
-                "K3-alone",
-                Waits,
-                "1 000 `block_on`, each woken by another thread",
-                "one hop there and back",
-            ),
+            row("ready-alone", Computes, "`block_on` of a ready future", "one `block_on`"),
+            row("K1-alone", Computes, "one `block_on`, 10 000 wakes of itself", "one wake and poll"),
+            row("K2-alone", Computes, "10 000 `block_on`, one wake each", "one `block_on`"),
+            row("K3-alone", Waits, "1 000 `block_on`, each woken by another thread", "one hop there and back"),
         ],
     },
     Section {
         title: "Timers",
         rows: &[
-            row(
-                "T1",
-                Computes,
-                "make a timer, poll it once, drop it",
-                "one timer",
-            ),
-            row(
-                "T1-million",
-                Calls,
-                "the same beside 1 000 000 armed timers",
-                "one timer",
-            ),
+            row("T1", Computes, "make a timer, poll it once, drop it", "one timer"),
+            row("T1-million", Calls, "the same beside 1 000 000 armed timers", "one timer"),
             row("T2", Computes, "`timeout(1 s, ready)`", "one timeout"),
-            row(
-                "sleeps",
-                Waits,
-                "10 000 tasks sleep, none above 10 ms",
-                "all of them",
-            ),
+            row("sleeps", Waits, "10 000 tasks sleep, none above 10 ms", "all of them"),
         ],
     },
     Section {
         title: "Sockets",
         rows: &[
             row("N3", Calls, "UDP: 1 KiB sent and received", "one datagram"),
-            row(
-                "N5-1",
-                Waits,
-                "TCP echo server, 1 connection, 128 B",
-                "one request",
-            ),
-            row(
-                "N5-50",
-                Waits,
-                "TCP echo server, 50 connections, 128 B",
-                "one request",
-            ),
-            row(
-                "N5-1000",
-                Waits,
-                "TCP echo server, 1 000 connections, 128 B",
-                "one request",
-            ),
-            row(
-                "one-thread",
-                Calls,
-                "TCP echo, server and 50 clients in one thread, 64 B",
-                "one round trip",
-            ),
+            row("N5-1", Waits, "TCP echo server, 1 connection, 128 B", "one request"),
+            row("N5-50", Waits, "TCP echo server, 50 connections, 128 B", "one request"),
+            row("N5-1000", Waits, "TCP echo server, 1 000 connections, 128 B", "one request"),
+            row("one-thread", Calls, "TCP echo, server and 50 clients in one thread, 64 B", "one round trip"),
         ],
     },
 ];
@@ -242,16 +117,12 @@ pub(crate) struct Cell {
 impl Table {
     /// Adds a cell. The row must be one of [`SECTIONS`].
     pub(crate) fn add(&mut self, id: impl AsRef<str>, column: &'static str, run: Workload) {
-        let row = all_rows()
-            .find(|row| row.id == id.as_ref())
-            .expect("the row has a title");
+        let row = all_rows().find(|row| row.id == id.as_ref()).expect("the row has a title");
         self.cells.push(Cell { row, column, run });
     }
 
     pub(crate) fn cell(&self, id: &str, column: &str) -> Option<&Cell> {
-        self.cells
-            .iter()
-            .find(|cell| cell.row.id == id && cell.column == column)
+        self.cells.iter().find(|cell| cell.row.id == id && cell.column == column)
     }
 
     /// The cells of a row, in the order of the columns.

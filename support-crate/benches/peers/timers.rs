@@ -14,9 +14,7 @@ use crate::table::{FLOOR, Table};
 
 pub(crate) fn add<R: Timers>(table: &mut Table) {
     table.add("T1", R::NAME, |budget| register::<R>(budget, 0));
-    table.add("T1-million", R::NAME, |budget| {
-        register::<R>(budget, if budget.quick { 10_000 } else { 1_000_000 })
-    });
+    table.add("T1-million", R::NAME, |budget| register::<R>(budget, if budget.quick { 10_000 } else { 1_000_000 }));
     table.add("T2", R::NAME, timeouts::<R>);
     table.add("sleeps", R::NAME, sleepers::<R>);
 }
@@ -114,11 +112,7 @@ fn sleepers<R: Timers>(budget: Budget) -> Sample {
                 handles.push(R::spawn(&spawner, async move {
                     let start = Instant::now();
                     R::sleep(&own, nap(n)).await;
-                    assert!(
-                        start.elapsed() >= nap(n),
-                        "{} woke a sleeper early",
-                        R::NAME
-                    );
+                    assert!(start.elapsed() >= nap(n), "{} woke a sleeper early", R::NAME);
                 }));
             }
             for handle in handles {

@@ -33,10 +33,7 @@ impl Spawn for Compio {
 
     fn spawner(&self) {}
 
-    fn spawn<T: 'static, F: Future<Output = T> + 'static>(
-        (): &(),
-        future: F,
-    ) -> impl Future<Output = T> + use<T, F> + 'static {
+    fn spawn<T: 'static, F: Future<Output = T> + 'static>((): &(), future: F) -> impl Future<Output = T> + use<T, F> + 'static {
         let task = compio::runtime::spawn(future);
         async move { task.await.expect("a task does not panic") }
     }
@@ -58,9 +55,7 @@ impl Net for Compio {
     type Udp = UdpSocket;
 
     async fn listen((): &()) -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a listener");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a listener");
         let address = listener.local_addr().expect("its address");
         (listener, address)
     }
@@ -89,11 +84,7 @@ impl Net for Compio {
         }
     }
 
-    fn ask(
-        mut stream: TcpStream,
-        message: Vec<u8>,
-        rounds: usize,
-    ) -> impl Future<Output = TcpStream> + use<> + 'static {
+    fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> impl Future<Output = TcpStream> + use<> + 'static {
         async move {
             let mut request = message.clone();
             let mut reply = vec![0; message.len()];
@@ -111,20 +102,12 @@ impl Net for Compio {
     }
 
     async fn udp((): &()) -> (UdpSocket, SocketAddr) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a socket");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
         let address = socket.local_addr().expect("its address");
         (socket, address)
     }
 
-    async fn datagrams(
-        from: &UdpSocket,
-        to: &UdpSocket,
-        address: SocketAddr,
-        message: Vec<u8>,
-        rounds: usize,
-    ) {
+    async fn datagrams(from: &UdpSocket, to: &UdpSocket, address: SocketAddr, message: Vec<u8>, rounds: usize) {
         let length = message.len();
         let mut request = message;
         let mut buffer = Vec::with_capacity(length);

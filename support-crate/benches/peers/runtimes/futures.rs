@@ -33,8 +33,6 @@ impl Spawn for Pool {
         spawner: &LocalSpawner,
         future: F,
     ) -> impl Future<Output = T> + use<T, F> + 'static {
-        spawner
-            .spawn_local_with_handle(future)
-            .expect("the pool is there")
+        spawner.spawn_local_with_handle(future).expect("the pool is there")
     }
 }

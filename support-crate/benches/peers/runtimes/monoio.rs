@@ -21,12 +21,7 @@ impl Rt for Monoio {
     const NAME: &'static str = "monoio";
 
     fn new() -> Self {
-        Self(
-            RuntimeBuilder::<LegacyDriver>::new()
-                .enable_timer()
-                .build()
-                .expect("a monoio runtime"),
-        )
+        Self(RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().expect("a monoio runtime"))
     }
 
     fn block_on<F: Future>(&mut self, future: F) -> F::Output {
@@ -39,10 +34,7 @@ impl Spawn for Monoio {
 
     fn spawner(&self) {}
 
-    fn spawn<T: 'static, F: Future<Output = T> + 'static>(
-        (): &(),
-        future: F,
-    ) -> impl Future<Output = T> + use<T, F> + 'static {
+    fn spawn<T: 'static, F: Future<Output = T> + 'static>((): &(), future: F) -> impl Future<Output = T> + use<T, F> + 'static {
         monoio::spawn(future)
     }
 }
@@ -73,9 +65,7 @@ impl Net for Monoio {
     }
 
     async fn connect((): &(), address: SocketAddr) -> TcpStream {
-        TcpStream::connect_addr(address)
-            .await
-            .expect("a connection")
+        TcpStream::connect_addr(address).await.expect("a connection")
     }
 
     fn echo(mut stream: TcpStream) -> impl Future<Output = u64> + use<> + 'static {
@@ -94,11 +84,7 @@ impl Net for Monoio {
         }
     }
 
-    fn ask(
-        mut stream: TcpStream,
-        message: Vec<u8>,
-        rounds: usize,
-    ) -> impl Future<Output = TcpStream> + use<> + 'static {
+    fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> impl Future<Output = TcpStream> + use<> + 'static {
         async move {
             let mut request = message.clone();
             let mut reply = vec![0; message.len()];
@@ -121,13 +107,7 @@ impl Net for Monoio {
         (socket, address)
     }
 
-    async fn datagrams(
-        from: &UdpSocket,
-        to: &UdpSocket,
-        address: SocketAddr,
-        message: Vec<u8>,
-        rounds: usize,
-    ) {
+    async fn datagrams(from: &UdpSocket, to: &UdpSocket, address: SocketAddr, message: Vec<u8>, rounds: usize) {
         let length = message.len();
         let mut request = message;
         let mut buffer = Vec::with_capacity(length);

@@ -55,11 +55,7 @@ impl Timers for Smol {
     }
 
     /// smol has no `timeout`: its documentation races the future against a timer.
-    async fn timeout<F: Future>(
-        _: &Self::Spawner,
-        duration: Duration,
-        future: F,
-    ) -> Option<F::Output> {
+    async fn timeout<F: Future>(_: &Self::Spawner, duration: Duration, future: F) -> Option<F::Output> {
         async { Some(future.await) }
             .or(async {
                 smol::Timer::after(duration).await;
@@ -75,9 +71,7 @@ impl Net for Smol {
     type Udp = UdpSocket;
 
     async fn listen(_: &Self::Spawner) -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a listener");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a listener");
         let address = listener.local_addr().expect("its address");
         (listener, address)
     }
@@ -102,11 +96,7 @@ impl Net for Smol {
         }
     }
 
-    fn ask(
-        mut stream: TcpStream,
-        message: Vec<u8>,
-        rounds: usize,
-    ) -> impl Future<Output = TcpStream> + use<> + 'static {
+    fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> impl Future<Output = TcpStream> + use<> + 'static {
         async move {
             let mut reply = vec![0; message.len()];
             for _ in 0..rounds {
@@ -119,29 +109,16 @@ impl Net for Smol {
     }
 
     async fn udp(_: &Self::Spawner) -> (UdpSocket, SocketAddr) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a socket");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
         let address = socket.local_addr().expect("its address");
         (socket, address)
     }
 
-    async fn datagrams(
-        from: &UdpSocket,
-        to: &UdpSocket,
-        address: SocketAddr,
-        message: Vec<u8>,
-        rounds: usize,
-    ) {
+    async fn datagrams(from: &UdpSocket, to: &UdpSocket, address: SocketAddr, message: Vec<u8>, rounds: usize) {
         let mut buffer = vec![0; message.len()];
         for _ in 0..rounds {
-            from.send_to(&message, address)
-                .await
-                .expect("a datagram sent");
-            let (read, _) = to
-                .recv_from(&mut buffer)
-                .await
-                .expect("a datagram received");
+            from.send_to(&message, address).await.expect("a datagram sent");
+            let (read, _) = to.recv_from(&mut buffer).await.expect("a datagram received");
             assert_eq!(read, message.len());
         }
     }

@@ -31,13 +31,7 @@ impl Form for CurrentThread {
     const NAME: &'static str = "tokio LocalSet";
 
     fn new() -> Self {
-        Self {
-            runtime: Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a tokio runtime"),
-            tasks: LocalSet::new(),
-        }
+        Self { runtime: Builder::new_current_thread().enable_all().build().expect("a tokio runtime"), tasks: LocalSet::new() }
     }
 
     fn block_on<F: Future>(&mut self, future: F) -> F::Output {
@@ -52,9 +46,7 @@ impl Form for Local {
     const NAME: &'static str = "tokio LocalRuntime";
 
     fn new() -> Self {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default());
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         Self(runtime.expect("a tokio local runtime"))
     }
 
@@ -100,18 +92,11 @@ impl<Shape: Form> Spawn for Tokio<Shape> {
 }
 
 impl<Shape: Form> Timers for Tokio<Shape> {
-    fn sleep(
-        _: &Self::Spawner,
-        duration: Duration,
-    ) -> impl Future<Output = ()> + use<Shape> + 'static {
+    fn sleep(_: &Self::Spawner, duration: Duration) -> impl Future<Output = ()> + use<Shape> + 'static {
         tokio::time::sleep(duration)
     }
 
-    async fn timeout<F: Future>(
-        _: &Self::Spawner,
-        duration: Duration,
-        future: F,
-    ) -> Option<F::Output> {
+    async fn timeout<F: Future>(_: &Self::Spawner, duration: Duration, future: F) -> Option<F::Output> {
         tokio::time::timeout(duration, future).await.ok()
     }
 }
@@ -122,9 +107,7 @@ impl<Shape: Form> Net for Tokio<Shape> {
     type Udp = UdpSocket;
 
     async fn listen(_: &Self::Spawner) -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a listener");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a listener");
         let address = listener.local_addr().expect("its address");
         (listener, address)
     }
@@ -149,11 +132,7 @@ impl<Shape: Form> Net for Tokio<Shape> {
         }
     }
 
-    fn ask(
-        mut stream: TcpStream,
-        message: Vec<u8>,
-        rounds: usize,
-    ) -> impl Future<Output = TcpStream> + use<Shape> + 'static {
+    fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> impl Future<Output = TcpStream> + use<Shape> + 'static {
         async move {
             let mut reply = vec![0; message.len()];
             for _ in 0..rounds {
@@ -166,29 +145,16 @@ impl<Shape: Form> Net for Tokio<Shape> {
     }
 
     async fn udp(_: &Self::Spawner) -> (UdpSocket, SocketAddr) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a socket");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
         let address = socket.local_addr().expect("its address");
         (socket, address)
     }
 
-    async fn datagrams(
-        from: &UdpSocket,
-        to: &UdpSocket,
-        address: SocketAddr,
-        message: Vec<u8>,
-        rounds: usize,
-    ) {
+    async fn datagrams(from: &UdpSocket, to: &UdpSocket, address: SocketAddr, message: Vec<u8>, rounds: usize) {
         let mut buffer = vec![0; message.len()];
         for _ in 0..rounds {
-            from.send_to(&message, address)
-                .await
-                .expect("a datagram sent");
-            let (read, _) = to
-                .recv_from(&mut buffer)
-                .await
-                .expect("a datagram received");
+            from.send_to(&message, address).await.expect("a datagram sent");
+            let (read, _) = to.recv_from(&mut buffer).await.expect("a datagram received");
             assert_eq!(read, message.len());
         }
     }
