@@ -57,6 +57,10 @@ struct Options {
     #[arg(long, value_name = "MS", default_value_t = 25)]
     sample_time: u64,
 
+    /// What the time of a row that does not wait is taken by: on a machine that has other things to do, `cpu` says more
+    #[arg(long, value_enum, default_value_t = Clock::Wall)]
+    clock: Clock,
+
     /// One short sample of each, to see that all works; writes nothing
     #[arg(long)]
     quick: bool,
@@ -96,6 +100,15 @@ struct Options {
     /// Nothing to say to: `cargo test -- --nocapture` and the like
     #[arg(long, hide = true)]
     nocapture: bool,
+}
+
+/// How time is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Clock {
+    /// The clock on the wall
+    Wall,
+    /// The processor time of the thread that runs the runtime
+    Cpu,
 }
 
 impl Options {
@@ -178,7 +191,7 @@ fn run(options: &Options, table: &Table) -> ExitCode {
         counts::syscalls(&cells, &mut results);
     }
 
-    let report = report::tables(&results, &table.columns());
+    let report = report::tables(&results, &table.columns(), options.clock);
     println!("{report}");
     let whole = options.filter.is_empty() && options.only.is_empty();
     if whole && !options.quick && !options.no_write {

@@ -5,22 +5,27 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
-use crate::Options;
 use crate::machine;
 use crate::meter::Sample;
 use crate::sampling::{Place, Results};
 use crate::table::{FLOOR, Kind, OURS, Row, SECTIONS, Section};
+use crate::{Clock, Options};
 
 /// All tables, as Markdown.
-pub(crate) fn tables(results: &Results, columns: &[&'static str]) -> String {
+pub(crate) fn tables(results: &Results, columns: &[&'static str], clock: Clock) -> String {
     let mut page = String::new();
     for section in SECTIONS {
         let mut lines = Vec::new();
         for row in section.rows {
-            let times = column_values(&results.samples, row, |samples| median(samples, |sample| Some(sample.wall)));
-            lines.push(Line { label: label(row), values: times, noise: noise(results, row) });
+            let time = |sample: &Sample| match clock {
+                Clock::Cpu if row.kind != Kind::Waits => sample.cpu,
+                _ => Some(sample.wall),
+            };
+            let times = column_values(&results.samples, row, |samples| quantile(samples, time, 0.5));
+            let noise = noise(results, row, time);
+            lines.push(Line { label: format!("{}: {}", row.id, row.title), values: times, noise });
             if row.kind == Kind::Waits {
-                let cpu = column_values(&results.samples, row, |samples| median(samples, |sample| sample.cpu));
+                let cpu = column_values(&results.samples, row, |samples| quantile(samples, |sample| sample.cpu, 0.5));
                 let label = format!("{}, processor time", row.id);
                 lines.push(Line { label, values: cpu, noise: None });
             }
@@ -50,8 +55,13 @@ pub(crate) fn page(tables: &str, options: &Options) -> String {
     _ = writeln!(page, "* versions: {}", machine::versions().join(", "));
     _ = writeln!(
         page,
-        "* {} samples of each, of at least {} ms, each in a process of its own, the runtimes in turn\n",
-        options.rounds, options.sample_time
+        "* {} samples of each, of at least {} ms; times of rows that do not wait are {}\n",
+        options.rounds,
+        options.sample_time,
+        match options.clock {
+            Clock::Wall => "by the clock",
+            Clock::Cpu => "processor time",
+        }
     );
     page.push_str(tables);
     page.push_str("## What one operation is\n\n");
@@ -87,10 +97,6 @@ impl Line {
             _ => "–".to_owned(),
         }
     }
-}
-
-fn label(row: &Row) -> String {
-    format!("{}: {}", row.id, row.title)
 }
 
 fn column_values(
@@ -183,23 +189,19 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-fn median(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-    let mut values: Vec<f64> = samples.iter().filter_map(value).collect();
-    quantile(&mut values, 0.5)
-}
-
-fn noise(results: &Results, row: &Row) -> Option<f64> {
+fn noise(results: &Results, row: &Row, time: impl Fn(&Sample) -> Option<f64> + Copy) -> Option<f64> {
     let spreads = column_values(&results.samples, row, |samples| {
-        let mut values: Vec<f64> = samples.iter().map(|sample| sample.wall).collect();
-        let middle = quantile(&mut values, 0.5)?;
-        (samples.len() >= 4).then_some((quantile(&mut values, 0.75)? - quantile(&mut values, 0.25)?) / middle)
+        let middle_half = quantile(samples, time, 0.75)? - quantile(samples, time, 0.25)?;
+        (samples.len() >= 4).then_some(middle_half / quantile(samples, time, 0.5)?)
     });
     let mut spreads: Vec<f64> = spreads.into_values().collect();
-    quantile(&mut spreads, 0.5)
+    spreads.sort_by(f64::total_cmp);
+    spreads.get(spreads.len() / 2).copied()
 }
 
-/// The value below which that part of the values lies.
-fn quantile(values: &mut [f64], part: f64) -> Option<f64> {
+/// The value below which that part of the samples lies.
+fn quantile(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>, part: f64) -> Option<f64> {
+    let mut values: Vec<f64> = samples.iter().filter_map(value).collect();
     if values.is_empty() {
         return None;
     }
