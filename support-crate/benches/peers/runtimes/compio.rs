@@ -68,37 +68,33 @@ impl Net for Compio {
         TcpStream::connect(address).await.expect("a connection")
     }
 
-    fn echo(mut stream: TcpStream) -> impl Future<Output = u64> + use<> + 'static {
-        async move {
-            let mut buffer = Vec::with_capacity(ECHO_BUFFER);
-            let mut total = 0;
-            loop {
-                let BufResult(read, filled) = stream.read(buffer).await;
-                let Ok(read @ 1..) = read else { return total };
-                let BufResult(written, emptied) = stream.write_all(filled).await;
-                written.expect("an echo");
-                total += read as u64;
-                buffer = emptied;
-                buffer.clear();
-            }
+    async fn echo(mut stream: TcpStream) -> u64 {
+        let mut buffer = Vec::with_capacity(ECHO_BUFFER);
+        let mut total = 0;
+        loop {
+            let BufResult(read, filled) = stream.read(buffer).await;
+            let Ok(read @ 1..) = read else { return total };
+            let BufResult(written, emptied) = stream.write_all(filled).await;
+            written.expect("an echo");
+            total += read as u64;
+            buffer = emptied;
+            buffer.clear();
         }
     }
 
-    fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> impl Future<Output = TcpStream> + use<> + 'static {
-        async move {
-            let mut request = message.clone();
-            let mut reply = vec![0; message.len()];
-            for _ in 0..rounds {
-                let BufResult(written, back) = stream.write_all(request).await;
-                written.expect("a request");
-                request = back;
-                let BufResult(read, back) = stream.read_exact(reply).await;
-                read.expect("a reply");
-                reply = back;
-            }
-            assert_eq!(reply, message);
-            stream
+    async fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> TcpStream {
+        let mut request = message.clone();
+        let mut reply = vec![0; message.len()];
+        for _ in 0..rounds {
+            let BufResult(written, back) = stream.write_all(request).await;
+            written.expect("a request");
+            request = back;
+            let BufResult(read, back) = stream.read_exact(reply).await;
+            read.expect("a reply");
+            reply = back;
         }
+        assert_eq!(reply, message);
+        stream
     }
 
     async fn udp((): &()) -> (UdpSocket, SocketAddr) {

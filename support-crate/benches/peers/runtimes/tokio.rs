@@ -120,28 +120,24 @@ impl<Shape: Form> Net for Tokio<Shape> {
         TcpStream::connect(address).await.expect("a connection")
     }
 
-    fn echo(mut stream: TcpStream) -> impl Future<Output = u64> + use<Shape> + 'static {
-        async move {
-            let mut buffer = vec![0; ECHO_BUFFER];
-            let mut total = 0;
-            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                stream.write_all(&buffer[..read]).await.expect("an echo");
-                total += read as u64;
-            }
-            total
+    async fn echo(mut stream: TcpStream) -> u64 {
+        let mut buffer = vec![0; ECHO_BUFFER];
+        let mut total = 0;
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            stream.write_all(&buffer[..read]).await.expect("an echo");
+            total += read as u64;
         }
+        total
     }
 
-    fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> impl Future<Output = TcpStream> + use<Shape> + 'static {
-        async move {
-            let mut reply = vec![0; message.len()];
-            for _ in 0..rounds {
-                stream.write_all(&message).await.expect("a request");
-                stream.read_exact(&mut reply).await.expect("a reply");
-            }
-            assert_eq!(reply, message);
-            stream
+    async fn ask(mut stream: TcpStream, message: Vec<u8>, rounds: usize) -> TcpStream {
+        let mut reply = vec![0; message.len()];
+        for _ in 0..rounds {
+            stream.write_all(&message).await.expect("a request");
+            stream.read_exact(&mut reply).await.expect("a reply");
         }
+        assert_eq!(reply, message);
+        stream
     }
 
     async fn udp(_: &Self::Spawner) -> (UdpSocket, SocketAddr) {
