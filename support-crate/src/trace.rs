@@ -350,9 +350,6 @@ impl fmt::Display for Timeline {
     }
 }
 
-/// How the function begins into which the kernel makes a notebook's cell.
-const CELL: &str = "run_user_code_";
-
 /// A type's name without the paths: `app::fetch::{{closure}}` is what an `async fn fetch` returns, and is shown as `fetch()`.
 pub(crate) fn short_name(full: &str) -> String {
     let mut short = String::new();
@@ -367,10 +364,8 @@ pub(crate) fn short_name(full: &str) -> String {
             closures += 1;
         }
         match (parts.last(), closures) {
-            // What a notebook's cell is compiled into is a function of this name.
-            (Some(name), 1..) if name.starts_with(CELL) => {
-                write!(short, "async of cell {}", &name[CELL.len()..]).expect("a String takes everything")
-            }
+            // What a notebook's cell is compiled into is a function of this name. Its number is the kernel's, not always the cell's.
+            (Some(name), 1..) if name.starts_with("run_user_code_") => short.push_str("async block of a cell"),
             (Some(name), 0) => short.push_str(name),
             (Some(name), 1) => write!(short, "{name}()").expect("a String takes everything"),
             (Some(name), _) => write!(short, "{name}(){{async}}").expect("a String takes everything"),
@@ -394,6 +389,6 @@ mod tests {
         assert_eq!(short_name("core::future::pending::Pending<()>"), "Pending<()>");
         assert_eq!(short_name("a::Retry<b::make::{{closure}}, c::D>"), "Retry<make(), D>");
         assert_eq!(short_name("ctx::run::{{closure}}::{{closure}}"), "run(){async}");
-        assert_eq!(short_name("ctx::run_user_code_33::{{closure}}"), "async of cell 33");
+        assert_eq!(short_name("ctx::run_user_code_33::{{closure}}"), "async block of a cell");
     }
 }
