@@ -545,10 +545,20 @@ fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
     let says = strips.says(strip, word, "me");
     match (word.name(), word.meaning()) {
         ("", _) => says,
-        (name, Meaning::State(state)) => match name.strip_suffix("state") {
-            Some(before) => format!("{before}state: {state}"),
-            None => format!("{name}: {state}"),
-        },
+        (names, Meaning::State(state)) => {
+            let with_state = |name| {
+                if name == "state" {
+                    format!("state: {state}")
+                } else {
+                    String::from(name)
+                }
+            };
+            names
+                .split(", ")
+                .map(with_state)
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         (name, Meaning::Number(number)) => format!("{name} = {number}"),
         (name, _) if says.is_empty() => name.to_owned(),
         (name, _) => format!("{name} {says}"),
@@ -647,6 +657,9 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
             let (ground, ink) = match kind {
                 FieldKind::Local => (colour::TEAL_GROUND, colour::TEAL),
                 FieldKind::Awaited => (colour::AMBER_GROUND, colour::AMBER),
+                FieldKind::Argument if variant.name() != "Unresumed" => {
+                    (colour::PAPER, colour::FAINT)
+                }
                 _ => (colour::PAPER, colour::INK),
             };
             let (top, tall) = (y(offset), y(offset + size) - y(offset));
@@ -685,12 +698,13 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
     if lowered.tag.is_some() {
         foot.push("Numbers are bytes; grey is room that the state does not use.".into());
     }
-    svg.text(
-        MARGIN,
-        bottom + 30.0,
-        &foot.join("  "),
-        Type::sans(12.0).fill(colour::FAINT),
-    );
+    let (foot, small) = (foot.join("  "), Type::sans(12.0).fill(colour::FAINT));
+    svg.text(MARGIN, bottom + 30.0, &foot, small);
     let right = MARGIN + 62.0 + shown.len() as f64 * (COLUMN + GAP) - GAP;
-    svg.finish((right + MARGIN).max(560.0), bottom + 48.0)
+    svg.finish(
+        (right + MARGIN)
+            .max(small.width(&foot) + 2.0 * MARGIN)
+            .round(),
+        bottom + 48.0,
+    )
 }
