@@ -74,18 +74,14 @@ impl Strips {
         })
     }
 
-    /// The short label of a strip in a sentence: its number when it has one, else its title.
+    /// What to call a strip in a sentence: its number when its label starts with one, else the label or title, quoted.
     fn label(&self, strip: usize) -> String {
         let (label, xray) = &self.strips[strip];
-        let first = label
-            .chars()
-            .next()
-            .filter(|c| ('①'..='⑳').contains(c))
-            .map(String::from);
-        first
-            .or_else(|| (!label.is_empty()).then(|| label.clone()))
-            .or_else(|| xray.title.clone())
-            .unwrap_or_else(|| xray.what.clone())
+        match label.chars().next() {
+            Some(number @ '①'..='⑳') => number.to_string(),
+            Some(_) => format!("“{label}”"),
+            None => format!("“{}”", xray.title.as_deref().unwrap_or(&xray.what)),
+        }
     }
 
     fn says(&self, strip: usize, word: &Word, itself: &str) -> String {
