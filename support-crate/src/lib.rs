@@ -1,11 +1,103 @@
 //! The support crate of the pinning course: probes that show where a value lives, and a small async runtime.
+//!
+//! # The runtime
+//!
+//! An executor, its wakers and a reactor, for one thread, as a value. Data walks one way:
+//!
+//! ```text
+//!                spawn                  poll
+//!   future ────────────▶ task ─▶ queue ─────▶ future ──▶ leaves its waker with …
+//!                                  ▲                       … another task, a timer, a socket, a thread
+//!                                  └──────── wake ◀────────┘
+//! ```
+//!
+//! To read it, take the files in this order; each opens with its purpose and its invariants.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `block_on` | the least executor: one future, one thread |
+//! | `task` | one allocation that a future is pinned in, and what its wakers are |
+//! | `executor` | the queue and the loop |
+//! | `runtime` | [`Runtime`] and [`Handle`]: the engine as you hold it |
+//! | `inbox` | how other threads reach the loop, and wake it from its sleep |
+//! | `pool` | memory of tasks that have ended, for those to come |
+//! | `stall` | [`Stalled`]: what an engine says when nothing can ever happen any more |
+//! | `timer` | the heap of deadlines; [`Sleep`], [`Timeout`], [`Interval`] |
+//! | `reactor` | the operating system's events, turned into wakes |
+//! | `net` | [`Async`], and on it TCP and UDP |
+//! | `retry` | [`Retry`], the article's future |
+//! | `waker` | wakers to look at |
+//! | `trace` | [`Timeline`]: what the engine did, as a picture |
+//!
+//! # The probes
+//!
+//! [`probe`](mod@probe) shows where values are and what their bytes say: addresses with their regions, memory strips, the
+//! compiler's own layout of an async function, and places whose tenants can be moved. [`show`] draws.
+//!
+//! ```
+//! use pinlab::prelude::*;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let rt = Runtime::new()?;
+//! let handle = rt.handle();
+//! let answer = rt.block_on(async {
+//!     let task = handle.spawn(async { 6 * 7 });
+//!     handle.sleep(Duration::from_millis(1)).await;
+//!     task.await.expect("it does not panic")
+//! });
+//! assert_eq!(answer, 42);
+//! # Ok(()) }
+//! ```
 
+mod block_on;
+mod executor;
+mod inbox;
+pub mod net;
+mod pool;
 pub mod probe;
+mod reactor;
+mod retry;
+mod runtime;
 pub mod show;
+mod stall;
+mod sync;
+mod task;
+mod timer;
+mod trace;
+mod waker;
+mod yield_now;
+
+pub use block_on::block_on;
+
+pub use net::{Async, TcpListener, TcpStream, UdpSocket};
+pub use retry::Retry;
+pub use runtime::{Handle, Runtime, Stats};
+pub use stall::{Stalled, Waiting};
+pub use task::{JoinError, JoinHandle};
+pub use timer::{Elapsed, Interval, Sleep, Timeout};
+pub use trace::{Entry, Source, Timeline, What};
+pub use waker::{CountingWaker, LoggingWaker, WakerCall};
+pub use yield_now::{YieldNow, yield_now};
 
 /// What the first cell of every notebook imports.
 pub mod prelude {
     // The probes.
     pub use crate::probe::{Address, FutureSlot, Lowered, Region, Slot, XRay, address_of};
     pub use crate::{layout_of, lowered, probe, probe_val};
+
+    // The engine.
+    pub use crate::{
+        Async, CountingWaker, Elapsed, Handle, Interval, JoinError, JoinHandle, LoggingWaker, Retry, Runtime, Sleep, Stalled,
+        TcpListener, TcpStream, Timeline, Timeout, UdpSocket, WakerCall, block_on, yield_now,
+    };
+
+    // The crate of combinators, and what of the standard library every notebook needs.
+    pub use futures;
+    pub use std::{
+        future::Future,
+        marker::PhantomPinned,
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+        time::{Duration, Instant},
+    };
 }

@@ -11,17 +11,7 @@ fn facts(row: &TraitsRow) -> (Option<usize>, bool, bool, Option<bool>) {
 fn types_with_a_name() {
     struct Own(#[expect(dead_code)] u16, PhantomPinned);
     let _ = Own(0, PhantomPinned).1;
-    let table = probe!(
-        i32,
-        String,
-        Own,
-        Pin<Box<Own>>,
-        &Own,
-        Rc<u8>,
-        *const u8,
-        (),
-        [u8; 1 << 20]
-    );
+    let table = probe!(i32, String, Own, Pin<Box<Own>>, &Own, Rc<u8>, *const u8, (), [u8; 1 << 20]);
     let rows: Vec<_> = table.rows().iter().map(facts).collect();
     assert_eq!(
         rows,
@@ -42,12 +32,7 @@ fn types_with_a_name() {
 
 #[test]
 fn types_without_a_size() {
-    let table = probe!(
-        str,
-        [u64],
-        dyn Future<Output = ()>,
-        dyn Future<Output = ()> + Unpin + Send
-    );
+    let table = probe!(str, [u64], dyn Future<Output = ()>, dyn Future<Output = ()> + Unpin + Send);
     let rows: Vec<_> = table.rows().iter().map(facts).collect();
     assert_eq!(
         rows,
@@ -64,20 +49,12 @@ fn types_without_a_size() {
 fn boxes_and_references_of_futures() {
     type Erased = dyn Future<Output = u8>;
     // A box is always `Unpin`, and a future only if what is in it is one that may move.
-    let rows: Vec<_> = probe!(
-        Box<Erased>,
-        Pin<Box<Erased>>,
-        std::future::Ready<u8>,
-        Box<std::future::Ready<u8>>
-    )
-    .rows()
-    .iter()
-    .map(|row| (row.is_unpin(), row.is_future()))
-    .collect();
-    assert_eq!(
-        rows,
-        [(true, false), (true, true), (true, true), (true, true)]
-    );
+    let rows: Vec<_> = probe!(Box<Erased>, Pin<Box<Erased>>, std::future::Ready<u8>, Box<std::future::Ready<u8>>)
+        .rows()
+        .iter()
+        .map(|row| (row.is_unpin(), row.is_future()))
+        .collect();
+    assert_eq!(rows, [(true, false), (true, true), (true, true), (true, true)]);
 }
 
 #[test]
@@ -105,11 +82,6 @@ fn the_table_is_in_columns() {
     let text = probe!(i32, dyn Future<Output = ()>).to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 3);
-    assert!(
-        lines
-            .iter()
-            .all(|line| line.chars().count() == lines[0].chars().count()),
-        "{text}"
-    );
+    assert!(lines.iter().all(|line| line.chars().count() == lines[0].chars().count()), "{text}");
     assert!(lines[2].contains('–'), "{text}");
 }

@@ -80,20 +80,13 @@ pub enum LoweredError {
 impl fmt::Display for LoweredError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source(path, error) => write!(
-                f,
-                "the source of this code is not to be read at {}: {error}",
-                path.display()
-            ),
+            Self::Source(path, error) => write!(f, "the source of this code is not to be read at {}: {error}", path.display()),
             Self::Rustc(path, error) => write!(
                 f,
                 "the compiler could not be started ({}: {error}). Put `rustc` on the PATH, or its path into the variable RUSTC.",
                 path.display()
             ),
-            Self::Rejected(said) => write!(
-                f,
-                "the compiler did not accept this source a second time. It said:\n{said}"
-            ),
+            Self::Rejected(said) => write!(f, "the compiler did not accept this source a second time. It said:\n{said}"),
             Self::Missing(name) => write!(
                 f,
                 "the compiler gave no layout for `{name}`. It can for an `async fn` or a struct that is written out in this notebook \
@@ -192,11 +185,7 @@ impl Lowered {
 
     /// Whether a local of that name is kept across any `.await`.
     pub fn saves(&self, local: &str) -> bool {
-        self.variants.iter().any(|v| {
-            v.fields
-                .iter()
-                .any(|field| field.kind == FieldKind::Local && field.name == local)
-        })
+        self.variants.iter().any(|v| v.fields.iter().any(|field| field.kind == FieldKind::Local && field.name == local))
     }
 
     /// Asks the compiler for the layout of `name`, in the source at `site`.
@@ -206,9 +195,7 @@ impl Lowered {
     #[doc(hidden)]
     pub fn ask(site: &Site, name: &str) -> Result<Self, LoweredError> {
         let types = Arc::new(Types::ask(site)?);
-        types
-            .lowered(name)
-            .ok_or_else(|| LoweredError::Missing(name.to_owned()))
+        types.lowered(name).ok_or_else(|| LoweredError::Missing(name.to_owned()))
     }
 
     /// The same for the macros, which have nobody to hand an error to.
@@ -226,11 +213,7 @@ impl Lowered {
     }
 
     /// The names of all bytes in use (invariant 1), and the state; or why the layout does not fit.
-    pub(crate) fn spans_of(
-        &self,
-        bytes: &[u8],
-        align: usize,
-    ) -> Result<(Vec<Span>, Option<String>), String> {
+    pub(crate) fn spans_of(&self, bytes: &[u8], align: usize) -> Result<(Vec<Span>, Option<String>), String> {
         if (bytes.len(), align) != (self.size, self.align) {
             return Err(format!(
                 "this is not a value of {}: the layout has {} bytes aligned to {}, the value {} aligned to {}",
@@ -255,17 +238,10 @@ impl Lowered {
         spans: &mut Vec<Span>,
     ) -> Result<Option<String>, String> {
         let within = |name: &str| {
-            if path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{path}.{name}")
-            }
+            if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
         };
         let variant = match &self.tag {
-            None => self
-                .variants
-                .first()
-                .ok_or_else(|| format!("{} has no fields to name", self.name))?,
+            None => self.variants.first().ok_or_else(|| format!("{} has no fields to name", self.name))?,
             Some(tag) => {
                 let number = number(&bytes[base + tag.start..base + tag.end]);
                 // Invariant 3.
@@ -291,11 +267,7 @@ impl Lowered {
                 self.variant(&state).ok_or_else(unknown)?
             }
         };
-        for field in variant
-            .fields
-            .iter()
-            .filter(|field| field.size > 0 && !variant.is_over())
-        {
+        for field in variant.fields.iter().filter(|field| field.size > 0 && !variant.is_over()) {
             let label = within(&field.label());
             // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
             let leaf = |ty: &&str| field.kind != FieldKind::Awaited || ty.starts_with("{async");
@@ -316,10 +288,7 @@ impl Lowered {
 
     /// Shows the layout in a notebook: a column for each state, with the same in text beside it.
     pub fn evcxr_display(&self) {
-        show::to_notebook(&[
-            ("image/svg+xml", &self.svg()),
-            ("text/plain", &self.to_string()),
-        ]);
+        show::to_notebook(&[("image/svg+xml", &self.svg()), ("text/plain", &self.to_string())]);
     }
 
     /// The picture.
@@ -331,11 +300,7 @@ impl Lowered {
 /// Up to eight bytes as a number, in this machine's byte order.
 fn number(bytes: &[u8]) -> u64 {
     let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-    if cfg!(target_endian = "little") {
-        bytes.iter().rev().fold(0, join)
-    } else {
-        bytes.iter().fold(0, join)
-    }
+    if cfg!(target_endian = "little") { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
 }
 
 /// A name for some bytes of a value.
@@ -358,9 +323,7 @@ impl Span {
 
 /// `{async fn body of demo::process_data()}` is `process_data`; other types lose their paths.
 pub(crate) fn future_name(ty: &str) -> String {
-    let function = ty
-        .strip_prefix("{async fn body of ")
-        .and_then(|rest| rest.strip_suffix("()}"));
+    let function = ty.strip_prefix("{async fn body of ").and_then(|rest| rest.strip_suffix("()}"));
     match function {
         Some(path) => path.rsplit("::").next().unwrap_or(path).to_owned(),
         None if ty.starts_with("{async block@") => "an async block".into(),
@@ -376,25 +339,13 @@ impl fmt::Debug for Lowered {
 
 impl fmt::Display for Lowered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} bytes, aligned to {}",
-            self.name, self.size, self.align
-        )?;
+        write!(f, "{}: {} bytes, aligned to {}", self.name, self.size, self.align)?;
         if let Some(tag) = &self.tag {
             write!(f, ", the state at +{:#04x}", tag.start)?;
         }
         let fields = || self.variants.iter().flat_map(|variant| &variant.fields);
-        let state = self
-            .variants
-            .iter()
-            .map(|variant| variant.name.len())
-            .max()
-            .unwrap_or(0);
-        let widest = fields()
-            .map(|field| field.label().chars().count())
-            .max()
-            .unwrap_or(0);
+        let state = self.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
+        let widest = fields().map(|field| field.label().chars().count()).max().unwrap_or(0);
         let digits = offset_width(self.size);
         for variant in &self.variants {
             let mut name = variant.name.as_str();
@@ -403,11 +354,7 @@ impl fmt::Display for Lowered {
                 continue;
             }
             for field in &variant.fields {
-                let ty = field
-                    .type_name
-                    .as_deref()
-                    .map(future_name)
-                    .unwrap_or_default();
+                let ty = field.type_name.as_deref().map(future_name).unwrap_or_default();
                 let what = match field.kind {
                     FieldKind::Argument if ty.is_empty() => "argument".to_owned(),
                     FieldKind::Argument => format!("argument, {ty}"),
@@ -416,10 +363,8 @@ impl fmt::Display for Lowered {
                 };
                 let bytes = if field.size == 1 { "byte " } else { "bytes" };
                 let (offset, size, label) = (field.offset, field.size, field.label());
-                let line = format!(
-                    "  {name:<state$}  {:<digits$}  {size:>5} {bytes}  {label:<widest$}  {what}",
-                    offset_label(offset)
-                );
+                let line =
+                    format!("  {name:<state$}  {:<digits$}  {size:>5} {bytes}  {label:<widest$}  {what}", offset_label(offset));
                 write!(f, "\n{}", line.trim_end())?;
                 name = "";
             }

@@ -36,14 +36,10 @@ struct Place {
 impl Place {
     fn new(size: usize, align: usize) -> Self {
         // A place for a value of no size still gets an address of its own.
-        let layout = Layout::from_size_align(size.max(1), align)
-            .expect("a size that fits the address space");
+        let layout = Layout::from_size_align(size.max(1), align).expect("a size that fits the address space");
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc::alloc_zeroed(layout) };
-        Self {
-            start: NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout)),
-            layout,
-        }
+        Self { start: NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout)), layout }
     }
 
     fn address(&self) -> Address {
@@ -78,13 +74,7 @@ fn copy(from: &Place, to: &Place, size: usize) {
     assert!(size <= from.layout.size() && size <= to.layout.size());
     // SAFETY: invariant 1: both places are allocated, `size` exceeds neither, and two allocations do not overlap. Bytes
     // are copied as they are, so padding stays padding.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            black_box(from.start.as_ptr()),
-            black_box(to.start.as_ptr()),
-            size,
-        )
-    };
+    unsafe { std::ptr::copy_nonoverlapping(black_box(from.start.as_ptr()), black_box(to.start.as_ptr()), size) };
     black_box((from.start, to.start));
 }
 
@@ -112,11 +102,7 @@ pub struct Slot<T> {
 impl<T> Slot<T> {
     /// A vacant slot.
     pub fn new() -> Self {
-        Self {
-            place: Place::new(size_of::<T>(), align_of::<T>()),
-            occupied: false,
-            owns: PhantomData,
-        }
+        Self { place: Place::new(size_of::<T>(), align_of::<T>()), occupied: false, owns: PhantomData }
     }
 
     /// A slot with its first tenant.
@@ -208,11 +194,7 @@ impl<T> Slot<T> {
     /// The bytes in the place. In a vacant slot they are what the last tenant left.
     pub fn xray(&self) -> XRay {
         let what = short_name(type_name::<T>());
-        let what = if self.occupied {
-            what
-        } else {
-            format!("vacant, room for {what}")
-        };
+        let what = if self.occupied { what } else { format!("vacant, room for {what}") };
         self.place.xray(size_of::<T>(), align_of::<T>(), what)
     }
 
@@ -249,11 +231,7 @@ impl<T> Drop for Slot<T> {
 impl<T> fmt::Debug for Slot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = short_name(type_name::<T>());
-        let what = if self.occupied {
-            what
-        } else {
-            format!("vacant, room for {what}")
-        };
+        let what = if self.occupied { what } else { format!("vacant, room for {what}") };
         write!(f, "Slot at {}: {what}", self.address())
     }
 }
@@ -311,11 +289,7 @@ impl<O: 'static> FutureSlot<O> {
 
     /// A vacant slot with room for a future of up to `bytes` bytes.
     pub fn with_room(bytes: usize) -> Self {
-        Self {
-            place: Place::new(bytes, Self::ALIGN),
-            tenant: None,
-            last: None,
-        }
+        Self { place: Place::new(bytes, Self::ALIGN), tenant: None, last: None }
     }
 
     /// A slot with its first tenant.
@@ -340,27 +314,13 @@ impl<O: 'static> FutureSlot<O> {
             "the future has {size} bytes and the slot room for {}: make it with FutureSlot::with_room({size})",
             self.place.layout.size()
         );
-        assert!(
-            align <= Self::ALIGN,
-            "the future wants an alignment of {align} bytes, the slot has {}",
-            Self::ALIGN
-        );
+        assert!(align <= Self::ALIGN, "the future wants an alignment of {align} bytes, the slot has {}", Self::ALIGN);
         self.evict();
         // SAFETY: invariant 1, with the size and the alignment checked above.
-        unsafe {
-            black_box(self.place.start.as_ptr())
-                .cast::<F>()
-                .write(tenant)
-        };
+        unsafe { black_box(self.place.start.as_ptr()).cast::<F>().write(tenant) };
         let see = |place: *mut u8| place.cast::<F>() as *mut dyn Future<Output = O>;
         self.last = Some((size, align, type_name::<F>()));
-        self.tenant = Some(Tenant {
-            size,
-            align,
-            name: type_name::<F>(),
-            see,
-            polls: 0,
-        });
+        self.tenant = Some(Tenant { size, align, name: type_name::<F>(), see, polls: 0 });
     }
 
     /// Polls the tenant once where it is, with a waker that does nothing.
@@ -408,11 +368,7 @@ impl<O: 'static> FutureSlot<O> {
             vacant(&self.place)
         };
         let room = other.place.layout.size();
-        assert!(
-            tenant.size <= room,
-            "the future has {} bytes and the other slot room for {room}",
-            tenant.size
-        );
+        assert!(tenant.size <= room, "the future has {} bytes and the other slot room for {room}", tenant.size);
         other.evict();
         copy(&self.place, &other.place, tenant.size);
         other.last = self.last;
@@ -446,11 +402,7 @@ impl<O: 'static> FutureSlot<O> {
     pub fn xray(&self) -> XRay {
         let (size, align, name) = self.last.unwrap_or((0, 1, "nothing yet"));
         let what = future_name(name);
-        let what = if self.tenant.is_some() {
-            what
-        } else {
-            format!("vacant, last let to {what}")
-        };
+        let what = if self.tenant.is_some() { what } else { format!("vacant, last let to {what}") };
         self.place.xray(size, align, what)
     }
 
@@ -467,9 +419,7 @@ impl<O: 'static> FutureSlot<O> {
 
 /// `cell::process_data::{{closure}}` is how the compiler names the future of `process_data`.
 fn future_name(name: &str) -> String {
-    let function = name
-        .strip_suffix("::{{closure}}")
-        .filter(|rest| !rest.ends_with('}'));
+    let function = name.strip_suffix("::{{closure}}").filter(|rest| !rest.ends_with('}'));
     short_name(function.unwrap_or(name))
 }
 
@@ -491,26 +441,11 @@ impl<O> Drop for FutureSlot<O> {
 impl<O> fmt::Debug for FutureSlot<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FutureSlot at {}: ", self.place.address())?;
-        let Some(Tenant {
-            size,
-            align,
-            name,
-            polls,
-            ..
-        }) = &self.tenant
-        else {
+        let Some(Tenant { size, align, name, polls, .. }) = &self.tenant else {
             return f.write_str("vacant");
         };
-        let times = if *polls == 1 {
-            "once".into()
-        } else {
-            format!("{polls} times")
-        };
-        write!(
-            f,
-            "{}, {size} bytes, aligned to {align}, polled {times}",
-            future_name(name)
-        )
+        let times = if *polls == 1 { "once".into() } else { format!("{polls} times") };
+        write!(f, "{}, {size} bytes, aligned to {align}, polled {times}", future_name(name))
     }
 }
 

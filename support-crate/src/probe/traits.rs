@@ -95,10 +95,7 @@ impl Traits {
     pub fn evcxr_display(&self) {
         let mut html = String::from("<table><thead><tr>");
         for (i, head) in HEAD.iter().enumerate() {
-            html += &format!(
-                "<th style=\"text-align:{}\">{head}</th>",
-                if i == 0 { "left" } else { "right" }
-            );
+            html += &format!("<th style=\"text-align:{}\">{head}</th>", if i == 0 { "left" } else { "right" });
         }
         html += "</tr></thead><tbody>";
         for cells in self.cells() {
@@ -125,20 +122,11 @@ const HEAD: [&str; 6] = ["type", "size", "align", "Unpin", "Future", "Send"];
 impl fmt::Display for Traits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cells = self.cells();
-        let first = cells
-            .iter()
-            .map(|row| row[0].chars().count())
-            .chain([HEAD[0].len()])
-            .max()
-            .unwrap_or(0);
-        let lines =
-            std::iter::once(HEAD).chain(cells.iter().map(|row| row.each_ref().map(String::as_str)));
+        let first = cells.iter().map(|row| row[0].chars().count()).chain([HEAD[0].len()]).max().unwrap_or(0);
+        let lines = std::iter::once(HEAD).chain(cells.iter().map(|row| row.each_ref().map(String::as_str)));
         for (i, [name, size, align, unpin, future, send]) in lines.enumerate() {
             let start = if i == 0 { "" } else { "\n" };
-            write!(
-                f,
-                "{start}{name:<first$}  {size:>8}  {align:>5}  {unpin:>5}  {future:>6}  {send:>4}"
-            )?;
+            write!(f, "{start}{name:<first$}  {size:>8}  {align:>5}  {unpin:>5}  {future:>6}  {send:>4}")?;
         }
         Ok(())
     }

@@ -1,0 +1,82 @@
+//! The least executor there is: one future, one thread, no queue.
+
+use std::cell::RefCell;
+use std::future::{Future, IntoFuture};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+/// Wakes by setting a flag and unparking.
+///
+/// The flag is what counts. Parking has a token of its own, but it belongs to the whole thread: the future may call
+/// something that parks, too, and that would eat a wake (a bug that several small executors have had).
+struct Signal {
+    woken: AtomicBool,
+    thread: Thread,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
+}
+
+impl Signal {
+    fn new() -> (Arc<Self>, Waker) {
+        let signal = Arc::new(Self { woken: AtomicBool::new(false), thread: thread::current() });
+        (signal.clone(), Waker::from(signal))
+    }
+}
+
+thread_local! {
+    /// A signal to use again and again: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
+    /// an earlier call wakes this thread once too often, as any waker may.
+    static SIGNAL: RefCell<(Arc<Signal>, Waker)> = RefCell::new(Signal::new());
+}
+
+/// Runs one future to its end on this thread, which sleeps while the future waits. There are no tasks, no timers and no
+/// sockets: something else must wake it. May be nested.
+///
+/// It cannot tell whether anybody will: a future that nobody wakes blocks for ever. [`Runtime::try_block_on`](crate::Runtime::try_block_on)
+/// can.
+///
+/// ```
+/// assert_eq!(pinlab::block_on(async { 6 * 7 }), 42);
+/// ```
+#[inline]
+pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
+    let mut future = pin!(future.into_future());
+    let usual = SIGNAL.try_with(|signal| {
+        let signal = signal.try_borrow_mut().ok()?;
+        Some(drive(future.as_mut(), &signal.0, &signal.1))
+    });
+    match usual {
+        Ok(Some(output)) => output,
+        // Nested, or the thread is ending: a signal of its own, so that neither eats the other's wakes.
+        Ok(None) | Err(_) => {
+            let (signal, waker) = Signal::new();
+            drive(future, &signal, &waker)
+        }
+    }
+}
+
+#[inline]
+fn drive<F: Future>(mut future: Pin<&mut F>, signal: &Signal, waker: &Waker) -> F::Output {
+    let mut cx = Context::from_waker(waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        while !signal.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}

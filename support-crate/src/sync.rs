@@ -1,0 +1,55 @@
+//! The few things that two threads share, in one place, so that a model checker can stand in for them.
+//!
+//! Built with `--cfg pinlab_loom`, the same engine runs on [loom](https://docs.rs/loom), which tries every
+//! interleaving of these operations.
+
+#[cfg(not(pinlab_loom))]
+pub(crate) use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, AtomicU32, AtomicUsize},
+    },
+    thread,
+};
+
+#[cfg(pinlab_loom)]
+pub(crate) use loom::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, AtomicU32, AtomicUsize},
+    },
+    thread,
+};
+
+/// A number that no other living thread has: what tells the owner of an engine from everybody else.
+///
+/// It comes from the operating system and not from a thread-local of this crate: in a notebook each cell has
+/// a copy of the crate's thread-locals, but all cells run on one thread of the system. It is never zero.
+///
+/// The number of a thread that has ended may be given to a new one. That is harmless: an engine does not leave its thread, so one whose
+/// thread has ended is closed, or was forgotten and is driven by nobody; and no two living threads ever take themselves for its owner.
+#[cfg(all(unix, not(pinlab_loom), not(all(target_os = "linux", target_arch = "x86_64"))))]
+#[inline(always)]
+pub(crate) fn thread_token() -> usize {
+    // SAFETY: `pthread_self` has no preconditions.
+    (unsafe { libc::pthread_self() }) as usize
+}
+
+/// The same without a call: the x86-64 ABI has a thread's control block begin with its own address.
+#[cfg(all(not(pinlab_loom), target_os = "linux", target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn thread_token() -> usize {
+    let token;
+    // SAFETY: reads one word that every thread of a Linux program has ("ELF Handling For Thread-Local Storage", section 3.4.6).
+    unsafe { std::arch::asm!("mov {}, fs:0", out(reg) token, options(nostack, readonly, preserves_flags)) };
+    token
+}
+
+/// The same where there is no `pthread_self`: std's own thread id, which cells share because they share std.
+#[cfg(any(not(unix), pinlab_loom))]
+pub(crate) fn thread_token() -> usize {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    thread::current().id().hash(&mut hasher);
+    (hasher.finish() as usize).max(1)
+}

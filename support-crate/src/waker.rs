@@ -1,0 +1,210 @@
+//! Wakers to look at: they count, or log, what is done with them.
+//!
+//! `std::task::Wake` makes a waker of any `Arc`, and hides one of the four things that can be done with it: cloning. These are
+//! made of a vtable by hand, so that all four can be seen.
+//!
+//! Invariant
+//!
+//! * **W1** The data pointer of such a waker is an `Arc<Log>` turned raw, and each waker owns one count of it: `clone` takes one more,
+//!   `wake` and `drop` give theirs back, `wake_by_ref` touches none.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::thread::{self, ThreadId};
+
+/// What can be done with a waker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WakerCall {
+    /// `clone`: somebody keeps it.
+    Clone,
+    /// `wake`: it was called, and with that used up.
+    Wake,
+    /// `wake_by_ref`: it was called, and is kept.
+    WakeByRef,
+    /// It was dropped.
+    Drop,
+}
+
+impl fmt::Display for WakerCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Clone => "clone",
+            Self::Wake => "wake",
+            Self::WakeByRef => "wake_by_ref",
+            Self::Drop => "drop",
+        })
+    }
+}
+
+/// What the wakers of one family share: a count of each call, perhaps a list of them, and a waker to pass the wakes on to.
+struct Log {
+    counts: [AtomicUsize; 4],
+    calls: Option<Mutex<Vec<(WakerCall, ThreadId)>>>,
+    inner: Option<Waker>,
+}
+
+impl Log {
+    fn new(keeps_calls: bool, inner: Option<Waker>) -> Arc<Self> {
+        Arc::new(Self { counts: Default::default(), calls: keeps_calls.then(Mutex::default), inner })
+    }
+
+    fn note(&self, call: WakerCall) {
+        self.counts[call as usize].fetch_add(1, Relaxed);
+        if let Some(calls) = &self.calls {
+            calls.lock().unwrap_or_else(PoisonError::into_inner).push((call, thread::current().id()));
+        }
+        if let (WakerCall::Wake | WakerCall::WakeByRef, Some(inner)) = (call, &self.inner) {
+            inner.wake_by_ref();
+        }
+    }
+
+    fn count(&self, call: WakerCall) -> usize {
+        self.counts[call as usize].load(Relaxed)
+    }
+
+    fn waker(self: &Arc<Self>) -> Waker {
+        // SAFETY: the vtable keeps the contract of `RawWaker`: all of it is thread-safe, and W1 says who owns what.
+        unsafe { Waker::from_raw(raw(self.clone())) }
+    }
+}
+
+fn raw(log: Arc<Log>) -> RawWaker {
+    RawWaker::new(Arc::into_raw(log).cast(), &VTABLE)
+}
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(
+    |data| {
+        // SAFETY: W1: the waker that is being cloned owns a count, so the log is alive; one more is taken for the clone.
+        let log = unsafe {
+            Arc::increment_strong_count(data.cast::<Log>());
+            Arc::from_raw(data.cast::<Log>())
+        };
+        log.note(WakerCall::Clone);
+        raw(log)
+    },
+    // SAFETY: W1: `wake` consumes the waker, and its count with it.
+    |data| unsafe { Arc::from_raw(data.cast::<Log>()) }.note(WakerCall::Wake),
+    // SAFETY: W1: the waker stays, and its count keeps the log alive.
+    |data| unsafe { &*data.cast::<Log>() }.note(WakerCall::WakeByRef),
+    // SAFETY: W1: the dropped waker's count goes with it.
+    |data| unsafe { Arc::from_raw(data.cast::<Log>()) }.note(WakerCall::Drop),
+);
+
+macro_rules! family {
+    ($name:ident, $keeps_calls:expr, $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Arc<Log>);
+
+        impl $name {
+            /// One whose wakers wake nobody.
+            pub fn new() -> Self {
+                Self(Log::new($keeps_calls, None))
+            }
+
+            /// One whose wakers pass each wake on.
+            pub fn wrapping(waker: &Waker) -> Self {
+                Self(Log::new($keeps_calls, Some(waker.clone())))
+            }
+
+            /// A waker of this family. Making it counts nothing; dropping it does.
+            pub fn waker(&self) -> Waker {
+                self.0.waker()
+            }
+
+            /// How often this was done with wakers of this family.
+            pub fn count(&self, call: WakerCall) -> usize {
+                self.0.count(call)
+            }
+
+            /// How often one of them was cloned.
+            pub fn clones(&self) -> usize {
+                self.count(WakerCall::Clone)
+            }
+
+            /// How often one of them was called: by `wake` and by `wake_by_ref`.
+            pub fn wakes(&self) -> usize {
+                self.count(WakerCall::Wake) + self.count(WakerCall::WakeByRef)
+            }
+
+            /// How often one of them was dropped. `wake` uses a waker up, so it is not counted here.
+            pub fn drops(&self) -> usize {
+                self.count(WakerCall::Drop)
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    };
+}
+
+family!(
+    CountingWaker,
+    false,
+    /// Counts what is done with its wakers.
+    ///
+    /// ```
+    /// let counting = pinlab::CountingWaker::new();
+    /// let waker = counting.waker();
+    /// waker.wake_by_ref();
+    /// waker.clone().wake();
+    /// assert_eq!((counting.clones(), counting.wakes()), (1, 2));
+    /// ```
+);
+
+family!(
+    LoggingWaker,
+    true,
+    /// Logs what is done with its wakers, in order, and on which thread.
+);
+
+impl LoggingWaker {
+    /// What was done, in order, and where.
+    pub fn calls(&self) -> Vec<(WakerCall, ThreadId)> {
+        let calls = self.0.calls.as_ref().expect("a logging waker keeps its calls");
+        calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for CountingWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CountingWaker({self})")
+    }
+}
+
+impl fmt::Display for CountingWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |call| self.count(call);
+        write!(
+            f,
+            "clone {}, wake {}, wake_by_ref {}, drop {}",
+            count(WakerCall::Clone),
+            count(WakerCall::Wake),
+            count(WakerCall::WakeByRef),
+            count(WakerCall::Drop)
+        )
+    }
+}
+
+impl fmt::Debug for LoggingWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoggingWaker({self})")
+    }
+}
+
+impl fmt::Display for LoggingWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let here = thread::current().id();
+        for (place, (call, thread)) in self.calls().into_iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            let elsewhere = if thread == here { "" } else { " (another thread)" };
+            write!(f, "{comma}{call}{elsewhere}")?;
+        }
+        Ok(())
+    }
+}
