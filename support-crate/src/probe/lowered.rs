@@ -251,28 +251,36 @@ impl Lowered {
                     2 => "Panicked".to_owned(),
                     n => format!("Suspend{}", n - 3),
                 };
-                let mut span = Span::named(within("state"), base + tag.start, tag.len());
-                span.is_state = path.is_empty();
-                spans.push(span);
-                let unknown =
-                    || format!("this is not a value of {}: its state byte is {number}, and there is no {state}", self.name);
+                spans.push(Span {
+                    offset: base + tag.start,
+                    size: tag.len(),
+                    name: within("state"),
+                    field: within("state"),
+                    is_state: path.is_empty(),
+                });
+                let unknown = || {
+                    format!(
+                        "this is not a value of {}: its state byte is {number}, and there is no {state}",
+                        self.name
+                    )
+                };
                 self.variant(&state).ok_or_else(unknown)?
             }
         };
         for field in variant.fields.iter().filter(|field| field.size > 0 && !variant.is_over()) {
             let label = within(&field.label());
-            let from = spans.len();
-            match (field.kind, field.type_name.as_deref()) {
-                // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
-                (FieldKind::Awaited, Some(ty)) if !ty.starts_with("{async") => {
-                    spans.push(Span::named(&label, base + field.offset, field.size))
-                }
-                (_, ty) => self.types.expand(bytes, base + field.offset, field.size, ty, &label, spans),
-            }
-            let stale = field.kind == FieldKind::Argument && variant.name != "Unresumed";
-            for span in &mut spans[from..] {
-                span.name += if stale { " (argument)" } else { "" };
-                span.field.clone_from(&label);
+            // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
+            let leaf = |ty: &&str| field.kind != FieldKind::Awaited || ty.starts_with("{async");
+            let ty = field.type_name.as_deref().filter(leaf);
+            let (from, at) = (
+                spans.len(),
+                base + field.offset..base + field.offset + field.size,
+            );
+            self.types.expand(bytes, at, ty, &label, &label, spans);
+            if field.kind == FieldKind::Argument && variant.name != "Unresumed" {
+                spans[from..]
+                    .iter_mut()
+                    .for_each(|span| span.name += " (argument)");
             }
         }
         Ok(self.tag.is_some().then(|| variant.name.clone()))
@@ -308,11 +316,6 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn named(name: impl Into<String>, offset: usize, size: usize) -> Self {
-        let name = name.into();
-        Self { offset, size, field: name.clone(), name, is_state: false }
-    }
-
     pub(crate) fn covers(&self, offset: usize) -> bool {
         (self.offset..self.offset + self.size).contains(&offset)
     }

@@ -54,14 +54,14 @@ impl Strips {
         pointer.map_or(Lead::Nowhere, |value| self.lead(strip, word.offset(), value))
     }
 
-    /// The short label of a strip in a sentence: its number when it has one, else its title.
+    /// What to call a strip in a sentence: its number when its label starts with one, else the label or title, quoted.
     fn label(&self, strip: usize) -> String {
         let (label, xray) = &self.strips[strip];
-        let first = label.chars().next().filter(|c| ('①'..='⑳').contains(c)).map(String::from);
-        first
-            .or_else(|| (!label.is_empty()).then(|| label.clone()))
-            .or_else(|| xray.title.clone())
-            .unwrap_or_else(|| xray.what.clone())
+        match label.chars().next() {
+            Some(number @ '①'..='⑳') => number.to_string(),
+            Some(_) => format!("“{label}”"),
+            None => format!("“{}”", xray.title.as_deref().unwrap_or(&xray.what)),
+        }
     }
 
     fn says(&self, strip: usize, word: &Word, itself: &str) -> String {
@@ -361,10 +361,20 @@ fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
     let says = strips.says(strip, word, "me");
     match (word.name(), word.meaning()) {
         ("", _) => says,
-        (name, Meaning::State(state)) => match name.strip_suffix("state") {
-            Some(before) => format!("{before}state: {state}"),
-            None => format!("{name}: {state}"),
-        },
+        (names, Meaning::State(state)) => {
+            let with_state = |name| {
+                if name == "state" {
+                    format!("state: {state}")
+                } else {
+                    String::from(name)
+                }
+            };
+            names
+                .split(", ")
+                .map(with_state)
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         (name, Meaning::Number(number)) => format!("{name} = {number}"),
         (name, _) if says.is_empty() => name.to_owned(),
         (name, _) => format!("{name} {says}"),
@@ -414,6 +424,9 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
             let (ground, ink) = match kind {
                 FieldKind::Local => (colour::TEAL_GROUND, colour::TEAL),
                 FieldKind::Awaited => (colour::AMBER_GROUND, colour::AMBER),
+                FieldKind::Argument if variant.name() != "Unresumed" => {
+                    (colour::PAPER, colour::FAINT)
+                }
                 _ => (colour::PAPER, colour::INK),
             };
             let (top, tall) = (y(offset), y(offset + size) - y(offset));
@@ -436,7 +449,13 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
     if lowered.tag.is_some() {
         foot.push("Numbers are bytes; grey is room that the state does not use.".into());
     }
-    svg.text(MARGIN, bottom + 30.0, &foot.join("  "), Type::sans(12.0).fill(colour::FAINT));
+    let (foot, small) = (foot.join("  "), Type::sans(12.0).fill(colour::FAINT));
+    svg.text(MARGIN, bottom + 30.0, &foot, small);
     let right = MARGIN + 62.0 + shown.len() as f64 * (COLUMN + GAP) - GAP;
-    svg.finish((right + MARGIN).max(560.0), bottom + 48.0)
+    svg.finish(
+        (right + MARGIN)
+            .max(small.width(&foot) + 2.0 * MARGIN)
+            .round(),
+        bottom + 48.0,
+    )
 }

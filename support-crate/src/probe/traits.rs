@@ -104,7 +104,7 @@ impl Traits {
                 let cell = escape(cell);
                 html += &match i {
                     0 => format!("<td style=\"text-align:left\"><code>{cell}</code></td>"),
-                    3.. if cell == "no" => {
+                    3 if cell == "no" => {
                         format!("<td style=\"text-align:right;font-weight:bold\">{cell}</td>")
                     }
                     _ => format!("<td style=\"text-align:right\">{cell}</td>"),
