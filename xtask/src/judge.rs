@@ -193,6 +193,10 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
                     format!("{how}:\n{}", section.text.trim()),
                 ));
             }
+            (false, None) if texts.iter().any(|section| section.title == "stderr") => {
+                let what = "it writes to stderr, of which the kernel loses what comes late: print it to stdout";
+                failures.push(Failure::of(cell, what));
+            }
             (true, None) => {
                 failures.push(Failure::of(
                     cell,
@@ -431,6 +435,14 @@ mod tests {
         assert_one(
             &said_of(code("assert!(false);", vec![complained(panic)])),
             "it panics",
+        );
+    }
+
+    #[test]
+    fn a_cell_that_writes_to_stderr_fails_because_that_may_get_lost() {
+        assert_one(
+            &said_of(code("eprintln!(1)", vec![complained("1\n")])),
+            "it writes to stderr",
         );
     }
 
