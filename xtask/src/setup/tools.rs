@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::ui::Ui;
 
@@ -67,7 +67,7 @@ pub(crate) fn rustc_version() -> Result<String> {
         .arg("-vV")
         .stdin(Stdio::null())
         .output()
-        .context(missing_rust(None))?;
+        .map_err(|_| missing_rust(None))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match parse_version(&text) {
         Some(version) if version >= OLDEST_RUST => Ok(text),
@@ -107,7 +107,7 @@ pub(crate) fn check_linker() -> Result<()> {
         .arg(folder.path())
         .stdin(Stdio::null())
         .output()
-        .context(missing_rust(None))?;
+        .map_err(|_| missing_rust(None))?;
     if output.status.success() {
         return Ok(());
     }
@@ -162,7 +162,7 @@ pub(crate) fn rust_source() -> Result<PathBuf> {
         .args(["--print", "sysroot"])
         .stdin(Stdio::null())
         .output()
-        .context(missing_rust(None))?;
+        .map_err(|_| missing_rust(None))?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     Ok(sysroot.join("lib/rustlib/src/rust/library"))
 }
