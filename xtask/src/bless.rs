@@ -20,8 +20,10 @@ fn canonical(outputs: &[Value]) -> Vec<Value> {
                 text = joined(&last["text"]) + &text;
                 canonical.pop();
             }
-            text = mask::without_chatter(&text);
-            if text.is_empty() {
+            if output["name"] == "stderr" {
+                text = mask::without_chatter(&text);
+            }
+            if text.trim().is_empty() {
                 continue;
             }
             output["text"] = lines(&text);

@@ -116,7 +116,12 @@ pub(crate) fn run(committed: &Notebook, fresh: &Notebook, places: &Places) -> Re
     }
     let (before, after) = (mask::masked(committed)?, mask::masked(fresh)?);
     for (cell, (before, after)) in fresh.cells.iter().zip(before.iter().zip(&after)) {
-        if before != after {
+        // What a cell that misbehaves shows is told above.
+        if before != after
+            && !failures
+                .iter()
+                .any(|failure| failure.cell == Some(cell.label()))
+        {
             let what = format!(
                 "it shows something else than the file has (- file, + now; addresses are named in order of appearance):\n{}",
                 diff(before, after)
@@ -151,6 +156,10 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
             (false, Some(section)) if !late => {
                 let how = if section.title == "error" { "it fails" } else { "it panics" };
                 failures.push(Failure::of(cell, format!("{how}:\n{}", section.text.trim())));
+            }
+            (false, None) if texts.iter().any(|section| section.title == "stderr") => {
+                let what = "it writes to stderr, of which the kernel loses what comes late: print it to stdout";
+                failures.push(Failure::of(cell, what));
             }
             (true, None) => {
                 failures.push(Failure::of(cell, "it is tagged `raises-exception`, but nothing in it failed"));
@@ -317,6 +326,14 @@ mod tests {
     fn a_failed_assertion_fails_although_jupyter_calls_it_fine() {
         let panic = "\nthread '<unnamed>' (7) panicked at src/lib.rs:9:1:\nassertion failed\n";
         assert_one(&said_of(code("assert!(false);", vec![complained(panic)])), "it panics");
+    }
+
+    #[test]
+    fn a_cell_that_writes_to_stderr_fails_because_that_may_get_lost() {
+        assert_one(
+            &said_of(code("eprintln!(1)", vec![complained("1\n")])),
+            "it writes to stderr",
+        );
     }
 
     #[test]

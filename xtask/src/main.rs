@@ -92,7 +92,11 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:?}");
+            eprintln!("error: {error}");
+            error
+                .chain()
+                .skip(1)
+                .for_each(|cause| eprintln!("\n{cause}"));
             ExitCode::FAILURE
         }
     }

@@ -45,7 +45,15 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
             Ok(match cell.kind {
                 Kind::Code => sections(&cell.outputs)
                     .into_iter()
+<<<<<<< HEAD
                     .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
+=======
+                    .filter(|section| cell.meant_to_fail || section.title != "stderr")
+                    .map(|section| Section {
+                        text: names.mask(&section, &extra),
+                        title: section.title,
+                    })
+>>>>>>> xtask
                     .collect(),
                 Kind::Markdown => Vec::new(),
             })
@@ -56,15 +64,32 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
 /// The texts of a cell's outputs as they are, without colours and build chatter.
 ///
 /// The two streams race each other and the pictures, so each stream is put together whole: stdout comes first, stderr last.
+/// What the kernel forwards of stderr may even come too late and be lost; only the message of a panic is safe, because the
+/// list of calls that follows it takes so long.
 pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     let stream = |name: &str| -> Option<Section> {
-        let text: String = outputs
+        let of_it = outputs
             .iter()
+<<<<<<< HEAD
             .filter(|output| output["output_type"] == "stream" && output["name"] == name)
             .map(|output| joined(&output["text"]))
             .collect();
         let text = without_chatter(&without_colours(&text));
         (!text.is_empty()).then(|| Section { title: name.to_owned(), text })
+=======
+            .filter(|output| output["output_type"] == "stream" && output["name"] == name);
+        let text: String = of_it.map(|output| joined(&output["text"])).collect();
+        let text = without_colours(&text);
+        let text = if name == "stderr" {
+            without_chatter(&text)
+        } else {
+            text
+        };
+        (!text.trim().is_empty()).then(|| Section {
+            title: name.to_owned(),
+            text,
+        })
+>>>>>>> xtask
     };
     let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
     for output in outputs {
@@ -87,16 +112,21 @@ pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     sections
 }
 
-/// Drops what the kernel and cargo add: `   Compiling pinlab v0.1.0 (…)`, and the list of calls below a panic, which says more
-/// about the kernel than about the cell.
+/// Drops what the kernel and cargo add to stderr: `   Compiling pinlab v0.1.0 (…)`, and the list of calls below a panic or a
+/// crash, which says more about the kernel than about the cell.
 pub(crate) fn without_chatter(text: &str) -> String {
-    static CARGO: LazyLock<Regex> = LazyLock::new(|| {
+    static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
         let verbs = "Adding|Blocking|Checking|Compiling|Downloaded|Downloading|Dirty|Finished|Fresh|Locking|Updating";
-        regex(&format!(r"(?m)^ +(?:{verbs})\b.*\n?"))
+        let calls = r"stack backtrace:|note: [Ss]ome details are omitted|note: run with `RUST_BACKTRACE|[ \t]+\d+: | +at ";
+        regex(&format!(r"(?m)^(?: +(?:{verbs})\b|{calls}).*\n?"))
     });
+<<<<<<< HEAD
     static CALLS: LazyLock<Regex> =
         LazyLock::new(|| regex(r"(?m)^stack backtrace:\n(?:[ \t]+.*\n?)*(?:note: [Ss]ome details are omitted.*\n?)?"));
     CALLS.replace_all(&CARGO.replace_all(text, ""), "").into_owned()
+=======
+    CHATTER.replace_all(text, "").into_owned()
+>>>>>>> xtask
 }
 
 fn without_colours(text: &str) -> String {

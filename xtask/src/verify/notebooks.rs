@@ -97,7 +97,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Re
             let verdict = verdict.with_context(|| format!("while running {}", job.committed.name))?;
             report(ui, &job, &verdict);
             tally.add(count(&job, &verdict));
-            if job.solved.is_none() {
+            if job.solved.is_none() && !verdict.times.is_empty() {
                 times.insert(job.committed.name, verdict.times);
             }
         }
