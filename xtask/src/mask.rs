@@ -45,15 +45,8 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
             Ok(match cell.kind {
                 Kind::Code => sections(&cell.outputs)
                     .into_iter()
-<<<<<<< HEAD
-                    .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
-=======
                     .filter(|section| cell.meant_to_fail || section.title != "stderr")
-                    .map(|section| Section {
-                        text: names.mask(&section, &extra),
-                        title: section.title,
-                    })
->>>>>>> xtask
+                    .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
                     .collect(),
                 Kind::Markdown => Vec::new(),
             })
@@ -68,28 +61,11 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
 /// list of calls that follows it takes so long.
 pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     let stream = |name: &str| -> Option<Section> {
-        let of_it = outputs
-            .iter()
-<<<<<<< HEAD
-            .filter(|output| output["output_type"] == "stream" && output["name"] == name)
-            .map(|output| joined(&output["text"]))
-            .collect();
-        let text = without_chatter(&without_colours(&text));
-        (!text.is_empty()).then(|| Section { title: name.to_owned(), text })
-=======
-            .filter(|output| output["output_type"] == "stream" && output["name"] == name);
+        let of_it = outputs.iter().filter(|output| output["output_type"] == "stream" && output["name"] == name);
         let text: String = of_it.map(|output| joined(&output["text"])).collect();
         let text = without_colours(&text);
-        let text = if name == "stderr" {
-            without_chatter(&text)
-        } else {
-            text
-        };
-        (!text.trim().is_empty()).then(|| Section {
-            title: name.to_owned(),
-            text,
-        })
->>>>>>> xtask
+        let text = if name == "stderr" { without_chatter(&text) } else { text };
+        (!text.trim().is_empty()).then(|| Section { title: name.to_owned(), text })
     };
     let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
     for output in outputs {
@@ -120,13 +96,7 @@ pub(crate) fn without_chatter(text: &str) -> String {
         let calls = r"stack backtrace:|note: [Ss]ome details are omitted|note: run with `RUST_BACKTRACE|[ \t]+\d+: | +at ";
         regex(&format!(r"(?m)^(?: +(?:{verbs})\b|{calls}).*\n?"))
     });
-<<<<<<< HEAD
-    static CALLS: LazyLock<Regex> =
-        LazyLock::new(|| regex(r"(?m)^stack backtrace:\n(?:[ \t]+.*\n?)*(?:note: [Ss]ome details are omitted.*\n?)?"));
-    CALLS.replace_all(&CARGO.replace_all(text, ""), "").into_owned()
-=======
     CHATTER.replace_all(text, "").into_owned()
->>>>>>> xtask
 }
 
 fn without_colours(text: &str) -> String {

@@ -72,19 +72,10 @@ pub(crate) fn execute(
     }
     let status = child.wait()?;
     if !status.success() {
-<<<<<<< HEAD
-        let last: Vec<String> = complaints.into_iter().filter(|line| !line.trim().is_empty()).collect();
-        let message = last[last.len().saturating_sub(3)..].join("\n");
-        return Ok(Err(Death { cell: running, message }));
-=======
         // The last line of a Python traceback names the error.
         let last = complaints.iter().rev().find(|line| !line.trim().is_empty());
         let message = last.cloned().unwrap_or_else(|| status.to_string());
-        return Ok(Err(Death {
-            cell: running,
-            message,
-        }));
->>>>>>> xtask
+        return Ok(Err(Death { cell: running, message }));
     }
     let text = std::io::read_to_string(File::open(&output).context("the executed notebook was not written")?)?;
     Ok(Ok(Notebook::parse(&notebook.path, &text)?))

@@ -191,14 +191,10 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
     if launcher::online() {
         return error.context("The set-up did not finish. Nothing half-installed is left: the next run goes on from here");
     }
-<<<<<<< HEAD
-    error.context("The set-up did not finish. Nothing half-installed is left; the next run goes on from here")
-=======
     error.context(
         "The set-up needs the network, and cargo does not reach its package registry.\n\
          Connect (or set the proxy: HTTPS_PROXY), then run the same command again: it goes on from here",
     )
->>>>>>> xtask
 }
 
 fn digest(texts: &[&str]) -> String {

@@ -92,16 +92,9 @@ pub(crate) struct Finished {
 impl Finished {
     /// The last lines of the output, indented, for an error message.
     pub(crate) fn tail(&self) -> String {
-<<<<<<< HEAD
-        let lines: Vec<&str> = self.output.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(12)..].iter().map(|line| format!("    {line}\n")).collect()
-=======
         let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Ignoring ");
         let lines: Vec<&str> = self.output.lines().filter(told).collect();
         let last = &lines[lines.len().saturating_sub(6)..];
-        last.iter()
-            .map(|line| format!("    {}\n", line.chars().take(200).collect::<String>()))
-            .collect()
->>>>>>> xtask
+        last.iter().map(|line| format!("    {}\n", line.chars().take(200).collect::<String>())).collect()
     }
 }
