@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!            ┌──────────────────────── one Box, never moved ───────────────────────┐
-//!            │ Header                                        │ stage               │
-//!  Waker ──▶ │ state  away  engine  vtable  joiner  at  links│ Running(F) | Done(…)│ ◀── JoinHandle<T>
+//!            │ Header                                        │ Stage               │
+//!  Waker ──▶ │ state  away  engine  vtable  joiner  at  links│ the future, then T  │ ◀── JoinHandle<T>
 //!            └──────────────────────────────────────────────────────────────────────┘
 //!                 ▲ a thin pointer in the engine's queue
 //! ```
@@ -32,12 +32,14 @@
 //!   together with the bias. From then on all threads count in `away`, and whoever takes it to zero frees what
 //!   is by then a husk: no future in it, and no output unless a join handle (which cannot leave the thread)
 //!   still owns it.
-//! * **T6** `COMPLETE` is set after the stage became `Done` and never cleared; the stage is not touched by the
-//!   engine afterwards, so that the join handle may.
+//! * **T6** The stage holds the future until `COMPLETE` is set, then the output until `TAKEN` is set, then nothing; neither flag is ever
+//!   cleared. From `COMPLETE` on the engine leaves the stage to the join handle, if there is one. A task is freed only when it is empty.
 
 use crate::executor::Shared;
+use crate::pool;
 use crate::probe::Address;
 use crate::sync::AtomicU32;
+use std::alloc::Layout;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -58,7 +60,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 const QUEUED: u32 = 1;
 /// The future is being polled now. Never together with `COMPLETE`.
 const RUNNING: u32 = 1 << 1;
-/// The future is gone and the stage is `Done`.
+/// The future is gone; the stage holds the output, until it is `TAKEN`.
 const COMPLETE: u32 = 1 << 2;
 /// The join handle exists: somebody wants the output.
 const JOINED: u32 = 1 << 3;
@@ -66,15 +68,17 @@ const JOINED: u32 = 1 << 3;
 const ABORTED: u32 = 1 << 4;
 /// Stands for the future given to `block_on`, which lives in that function's frame: never run, only queued.
 const ROOT: u32 = 1 << 5;
+/// The output has been taken or dropped: the stage is empty. Only together with `COMPLETE`.
+const TAKEN: u32 = 1 << 6;
 /// One reference; the bits from here up are the count.
-const REF: u32 = 1 << 6;
+const REF: u32 = 1 << 7;
 
 /// In `away`: a wake from another thread is in the inbox, so a second one need not go there.
 const WOKEN: u32 = 1 << 31;
 /// In `away`, while the engine is open: keeps the count from reaching zero (T5).
 const BIAS: u32 = 1 << 29;
 /// Past this many references something leaks them in a loop. Stop before the count overflows.
-const MAX_REFS: u32 = 1 << 25;
+const MAX_REFS: u32 = 1 << 24;
 
 // ---- the allocation ------------------------------------------------------------------------------------------
 
@@ -104,14 +108,14 @@ struct Links {
 
 /// What the engine must know of a future whose type it has forgotten.
 struct Vtable {
-    /// Polls the future; `true` once the stage is `Done`. Catches panics.
+    /// Polls the future; `true` once the output is in its place. Catches panics.
     poll: unsafe fn(Task, &mut Context<'_>) -> bool,
     /// Drops the future and puts this in its place. Catches panics.
     finish: unsafe fn(Task, JoinError),
     /// Drops the output, if it is still there. Catches panics.
     clear: unsafe fn(Task),
-    /// Gives the memory back.
-    free: unsafe fn(Task),
+    /// The allocation's.
+    layout: Layout,
     /// The future's type.
     name: fn() -> &'static str,
 }
@@ -124,14 +128,19 @@ struct Allocation<F: Future> {
 }
 
 impl<F: Future> Allocation<F> {
-    const VTABLE: Vtable =
-        Vtable { poll: poll::<F>, finish: finish::<F>, clear: clear::<F>, free: free::<F>, name: std::any::type_name::<F> };
+    const VTABLE: Vtable = Vtable {
+        poll: poll::<F>,
+        finish: finish::<F>,
+        clear: clear::<F>,
+        layout: Layout::new::<Self>(),
+        name: std::any::type_name::<F>,
+    };
 }
 
-enum Stage<F: Future> {
-    Running(F),
-    Done(Result<F::Output, JoinError>),
-    Taken,
+/// The future, and when it is gone its output, in the same place. Which of the two, the state word says (T6).
+union Stage<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<Result<F::Output, JoinError>>,
 }
 
 /// A thin pointer to a task. Copying it counts nothing: who keeps one says which reference it stands for.
@@ -141,19 +150,21 @@ pub(crate) struct Task(NonNull<Header>);
 impl Task {
     /// Allocates a task with two references: the engine's and the join handle's.
     pub(crate) fn new<F: Future>(future: F, engine: NonNull<Shared>, at: &'static Location<'static>) -> Self {
-        let allocation = Box::new(Allocation {
-            header: Header {
-                state: Cell::new((2 * REF) | JOINED),
-                away: AtomicU32::new(BIAS),
-                engine,
-                vtable: &Allocation::<F>::VTABLE,
-                joiner: UnsafeCell::new(None),
-                at,
-                links: Links::default(),
-            },
-            stage: UnsafeCell::new(Stage::Running(future)),
-        });
-        Self(NonNull::from(Box::leak(allocation)).cast())
+        let vtable = &Allocation::<F>::VTABLE;
+        // SAFETY: the caller's engine is alive, and this is its thread: only there are there handles to spawn with.
+        let block = unsafe { engine.as_ref() }.take_block(vtable.layout).cast::<Allocation<F>>();
+        let header = Header {
+            state: Cell::new((2 * REF) | JOINED),
+            away: AtomicU32::new(BIAS),
+            engine,
+            vtable,
+            joiner: UnsafeCell::new(None),
+            at,
+            links: Links::default(),
+        };
+        // SAFETY: the block is of this layout, and ours. The future is written to where it stays (T2).
+        unsafe { block.write(Allocation { header, stage: UnsafeCell::new(Stage { future: ManuallyDrop::new(future) }) }) };
+        Self(block.cast())
     }
 
     fn header(&self) -> &Header {
@@ -182,11 +193,12 @@ impl Task {
     #[inline]
     pub(crate) fn enqueue(self) -> bool {
         let state = &self.header().state;
-        let fresh = state.get() & (QUEUED | COMPLETE) == 0;
-        if fresh {
-            state.set(state.get() | QUEUED);
+        let bits = state.get();
+        if bits & (QUEUED | COMPLETE) != 0 {
+            return false;
         }
-        fresh
+        state.set(bits | QUEUED);
+        true
     }
 
     /// The entry has been taken from the queue. `false` if there is nothing to poll any more.
@@ -204,7 +216,7 @@ impl Task {
     pub(crate) fn run(self) -> bool {
         self.set(RUNNING);
         let waker = self.borrowed_waker();
-        // SAFETY: the engine's thread (T1); the task is incomplete, so the stage is `Running`.
+        // SAFETY: the engine's thread (T1); the task is incomplete, so the stage holds the future (T6).
         let mut done = unsafe { (self.header().vtable.poll)(self, &mut Context::from_waker(&waker)) };
         self.unset(RUNNING);
         if !done && self.has(ABORTED) {
@@ -232,14 +244,17 @@ impl Task {
         }
     }
 
-    /// The stage is `Done`: tell who waits, and give up the engine's reference.
+    /// The output is there: tell who waits, and give up the engine's reference.
     fn complete(self) {
         self.set(COMPLETE);
         if !self.has(JOINED) {
             // SAFETY: the engine's thread; complete, and no join handle that could look (T6).
             unsafe { (self.header().vtable.clear)(self) };
+            self.set(TAKEN);
         }
-        if let Some(joiner) = self.swap_joiner(None) {
+        if self.joiner_data().is_some()
+            && let Some(joiner) = self.swap_joiner(None)
+        {
             wake_quietly(joiner);
         }
         if !self.has(QUEUED) {
@@ -248,8 +263,11 @@ impl Task {
     }
 
     fn swap_joiner(self, waker: Option<Waker>) -> Option<Waker> {
+        let now = isize::from(waker.is_some());
         // SAFETY: the engine's thread (T1), and no foreign code runs between reading and writing.
-        unsafe { self.header().joiner.get().replace(waker) }
+        let former = unsafe { self.header().joiner.get().replace(waker) };
+        self.shared().count_joiners(now - isize::from(former.is_some()));
+        former
     }
 
     // ---- references ------------------------------------------------------------------------------------------
@@ -302,9 +320,11 @@ impl Task {
             state.set(state.get() - REF);
         }
         if state.get() < REF && away.load(Acquire) & !WOKEN == BIAS {
+            let (engine, vtable) = (self.header().engine, self.header().vtable);
             self.shared().forget_task(self);
-            // SAFETY: nobody points here any more (T4), and it is out of the engine's list.
-            unsafe { (self.header().vtable.free)(self) };
+            // SAFETY: nobody points here any more (T4), it is out of the engine's list, and nothing in it wants to be dropped (T6; `complete`
+            // took the joiner). The engine outlives its tasks.
+            unsafe { engine.as_ref().give_block(self.0.cast(), vtable.layout) };
         }
     }
 
@@ -331,10 +351,11 @@ impl Task {
 
     /// Frees a husk and the reference to the engine that came with it.
     fn bury(self) {
-        let engine = self.header().engine.as_ptr();
-        // SAFETY: the count is zero (T5): nobody points here. `detach` took a count on the engine for this task.
+        let (engine, vtable) = (self.header().engine.as_ptr(), self.header().vtable);
+        // SAFETY: the count is zero (T5): nobody points here, and nothing in it wants to be dropped (T6). `detach` took a count on the
+        // engine for this task.
         unsafe {
-            (self.header().vtable.free)(self);
+            pool::release(self.0.cast(), vtable.layout);
             Arc::decrement_strong_count(engine);
         }
     }
@@ -462,13 +483,9 @@ fn stage<F: Future>(task: Task) -> *mut Stage<F> {
 unsafe fn poll<F: Future>(task: Task, cx: &mut Context<'_>) -> bool {
     let stage = stage::<F>(task);
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the caller vouches for T1: nobody else looks at the stage.
-        let Stage::Running(future) = (unsafe { &mut *stage }) else {
-            unreachable!("a task that is not running was polled");
-        };
-        // SAFETY: T2: the future is never moved out of its stage, only dropped in it. This is the pin that the whole engine
-        // rests on.
-        let future = unsafe { Pin::new_unchecked(future) };
+        // SAFETY: the caller vouches for T1 and that the stage holds the future. T2: it is never moved out of its stage, only dropped in
+        // it. This is the pin that the whole engine rests on.
+        let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
         future.poll(cx)
     }));
     let output = match polled {
@@ -482,36 +499,30 @@ unsafe fn poll<F: Future>(task: Task, cx: &mut Context<'_>) -> bool {
 }
 
 unsafe fn finish<F: Future>(task: Task, error: JoinError) {
-    // SAFETY: the caller vouches for T1 and that the stage is `Running` and not being polled.
+    // SAFETY: the caller vouches for T1 and that the stage holds the future, which is not being polled.
     unsafe { replace_future(stage::<F>(task), Err(error)) };
 }
 
 /// Drops the future where it stands (T2) and writes what takes its place. A panic in its drop becomes the result.
 unsafe fn replace_future<F: Future>(stage: *mut Stage<F>, mut output: Result<F::Output, JoinError>) {
-    // SAFETY: the caller vouches that the stage is `Running` and that nobody else looks. Its drop runs once, in place;
-    // afterwards the stage is overwritten without being dropped again.
-    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { std::ptr::drop_in_place(stage) }));
-    // Until the new stage is written the old one is neither alive nor gone: nothing may unwind here.
+    // SAFETY: the caller vouches that the stage holds the future and that nobody else looks. Its drop runs once, in place.
+    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(&mut (*stage).future) }));
+    // Until the output is written the place holds nothing, and the state word does not say so: nothing may unwind here.
     let bomb = AbortOnDrop;
     let unwanted = match dropped {
         Ok(()) => None,
         Err(panic) => Some(std::mem::replace(&mut output, Err(JoinError::panicked(panic)))),
     };
     // SAFETY: as above.
-    unsafe { stage.write(Stage::Done(output)) };
+    unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) };
     std::mem::forget(bomb);
     drop_quietly(unwanted);
 }
 
 unsafe fn clear<F: Future>(task: Task) {
-    // SAFETY: the caller vouches that the task is complete and that nobody else looks (T6).
-    let output = unsafe { stage::<F>(task).replace(Stage::Taken) };
+    // SAFETY: the caller vouches that the output is there and that nobody else looks (T6); it is gone afterwards.
+    let output = unsafe { ManuallyDrop::take(&mut (*stage::<F>(task)).output) };
     drop_quietly(output);
-}
-
-unsafe fn free<F: Future>(task: Task) {
-    // SAFETY: the caller vouches that nobody points here any more; `Task::new` made it a `Box` of this type.
-    drop(unsafe { Box::from_raw(task.0.cast::<Allocation<F>>().as_ptr()) });
 }
 
 struct AbortOnDrop;
@@ -519,16 +530,6 @@ struct AbortOnDrop;
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         std::process::abort();
-    }
-}
-
-/// Runs what belongs to somebody else; a panic in it has been reported by the panic hook and goes no further. A payload that
-/// panics when it is dropped is not dropped a second time.
-fn quietly(run: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(run))
-        && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
-    {
-        std::mem::forget(worse);
     }
 }
 
@@ -540,6 +541,16 @@ fn drop_quietly<T>(value: T) {
 /// Wakes somebody else's waker, which may panic: the others still have to be woken.
 pub(crate) fn wake_quietly(waker: Waker) {
     quietly(|| waker.wake());
+}
+
+/// Runs foreign code; a panic in it has been reported by the panic hook and goes no further. What it carries may panic in its own drop:
+/// then that is the end of it, and its contents leak.
+fn quietly(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
+        && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(worse);
+    }
 }
 
 // ---- the waker -----------------------------------------------------------------------------------------------
@@ -624,11 +635,8 @@ impl<T> JoinHandle<T> {
 }
 
 unsafe fn take<F: Future>(task: Task) -> Result<F::Output, JoinError> {
-    // SAFETY: the caller, a join handle of the right type on the engine's thread, vouches that the task is complete (T6).
-    match unsafe { stage::<F>(task).replace(Stage::Taken) } {
-        Stage::Done(output) => output,
-        _ => panic!("a JoinHandle was polled again after it gave its output"),
-    }
+    // SAFETY: the caller, a join handle of the right type on the engine's thread, vouches that the output is there (T6).
+    unsafe { ManuallyDrop::take(&mut (*stage::<F>(task)).output) }
 }
 
 impl<T> Future for JoinHandle<T> {
@@ -636,20 +644,20 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.task.is_complete() {
-            // SAFETY: complete (T6), on the engine's thread since a handle is not `Send`; `take` fits the future's type.
+            assert!(!self.task.has(TAKEN), "a JoinHandle was polled again after it gave its output");
+            self.task.set(TAKEN);
+            // SAFETY: T6, on the engine's thread since a handle is not `Send`; `take` fits the future's type.
             return Poll::Ready(unsafe { (self.take)(self.task) });
         }
-        // SAFETY: T1, and comparing runs no foreign code that could come back here... but cloning and dropping may,
-        // so both happen outside of the borrow.
+        // SAFETY: T1; comparing wakers runs no foreign code.
         let known = unsafe { &*self.task.header().joiner.get() }.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if known {
-            return Poll::Pending;
+        if !known {
+            // Cloning and dropping a waker is foreign code: it may even have driven the engine, so look again.
+            drop(self.task.swap_joiner(Some(cx.waker().clone())));
+            if self.task.is_complete() {
+                return self.poll(cx);
+            }
         }
-        let waker = cx.waker().clone();
-        if self.task.is_complete() {
-            return self.poll(cx); // the clone was foreign code, and drove the engine
-        }
-        drop(self.task.swap_joiner(Some(waker)));
         Poll::Pending
     }
 }
@@ -658,8 +666,11 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         self.task.unset(JOINED);
         if self.task.is_complete() {
-            // SAFETY: complete, and this was the only one that could look (T6).
-            unsafe { (self.task.header().vtable.clear)(self.task) };
+            if !self.task.has(TAKEN) {
+                self.task.set(TAKEN);
+                // SAFETY: the output is there, and this was the only one that could look (T6).
+                unsafe { (self.task.header().vtable.clear)(self.task) };
+            }
         } else {
             drop(self.task.swap_joiner(None));
         }
@@ -681,25 +692,31 @@ impl<T> fmt::Debug for JoinHandle<T> {
 impl<T> Unpin for JoinHandle<T> {}
 
 /// Why a task gave no output: it panicked, or it was cancelled.
-pub struct JoinError(Option<Box<dyn Any + Send>>);
+// One word wide: it is part of every task's allocation.
+pub struct JoinError(Box<Cause>);
+
+enum Cause {
+    Cancelled,
+    Panicked(Box<dyn Any + Send>),
+}
 
 impl JoinError {
     fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self(Some(payload))
+        Self(Box::new(Cause::Panicked(payload)))
     }
 
     pub(crate) fn cancelled() -> Self {
-        Self(None)
+        Self(Box::new(Cause::Cancelled))
     }
 
     /// Whether the future panicked, in a poll or in its drop.
     pub fn is_panic(&self) -> bool {
-        self.0.is_some()
+        matches!(*self.0, Cause::Panicked(_))
     }
 
     /// Whether it was dropped before it was done: by [`JoinHandle::abort`], or because its runtime was dropped.
     pub fn is_cancelled(&self) -> bool {
-        self.0.is_none()
+        matches!(*self.0, Cause::Cancelled)
     }
 
     /// The panic's payload, for [`std::panic::resume_unwind`].
@@ -708,22 +725,25 @@ impl JoinError {
     ///
     /// If the task was cancelled: ask [`JoinError::is_panic`] first.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
-        self.0.expect("the task was cancelled; it did not panic")
+        match *self.0 {
+            Cause::Panicked(payload) => payload,
+            Cause::Cancelled => panic!("the task was cancelled; it did not panic"),
+        }
     }
 
     /// The panic's message, where its payload is text.
     pub fn message(&self) -> Option<&str> {
-        let payload = self.0.as_ref()?;
+        let Cause::Panicked(payload) = &*self.0 else { return None };
         payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0, self.message()) {
-            (None, _) => f.write_str("the task was cancelled"),
-            (Some(_), Some(message)) => write!(f, "the task panicked: {message}"),
-            (Some(_), None) => f.write_str("the task panicked"),
+        match (self.is_panic(), self.message()) {
+            (false, _) => f.write_str("the task was cancelled"),
+            (true, Some(message)) => write!(f, "the task panicked: {message}"),
+            (true, None) => f.write_str("the task panicked"),
         }
     }
 }

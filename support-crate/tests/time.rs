@@ -210,10 +210,13 @@ fn timers_put_in_reset_and_taken_out_at_random_fire_like_a_sorted_list() {
             for id in 0..300 {
                 let step = random.u64(0..1_000);
                 let (sleep, order) = (handle.sleep_until(base + Duration::from_micros(step)), order.clone());
-                tasks.push((id, rt.spawn(async move {
-                    sleep.await;
-                    order.borrow_mut().push(id);
-                })));
+                tasks.push((
+                    id,
+                    rt.spawn(async move {
+                        sleep.await;
+                        order.borrow_mut().push(id);
+                    }),
+                ));
                 rt.run_until_stalled();
                 expected.push((step, id));
                 if random.u8(0..3) == 0 {
