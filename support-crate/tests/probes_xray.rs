@@ -181,10 +181,7 @@ fn a_copy_that_kept_its_pointer_is_told_from_one_that_follows() {
     assert!(text.contains("→ itself +0x10"), "{text}");
     assert!(text.contains("→ not itself: “before” +0x10"), "{text}");
     let svg = picture.svg();
-    assert!(
-        svg.contains("stroke-dasharray") && svg.contains("not me: “before”"),
-        "{svg}"
-    );
+    assert!(svg.contains("stroke-dasharray") && svg.contains("not me: “before”"), "{svg}");
     // A pointer that was never its own is no stale one.
     let reference = &old;
     let picture = XRay::beside(&[("reference", &XRay::of(&reference)), ("array", &before)]);
@@ -231,10 +228,7 @@ fn pictures_are_well_formed_whatever_the_text_says() {
     let nasty = String::from("<b>\"&']]>");
     let xray = XRay::of(&nasty).titled("a \u{1}\"title\"");
     let svg = XRay::beside(&[("<i> & co", &xray)]).svg();
-    assert!(
-        svg.contains("&lt;b&gt;") && svg.contains("&lt;i&gt; &amp; co"),
-        "{svg}"
-    );
+    assert!(svg.contains("&lt;b&gt;") && svg.contains("&lt;i&gt; &amp; co"), "{svg}");
     for raw in ["<b>", "<i>", " & ", "\u{1}"] {
         assert!(!svg.contains(raw), "{raw:?} in {svg}");
     }

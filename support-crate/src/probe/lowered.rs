@@ -258,12 +258,8 @@ impl Lowered {
                     field: within("state"),
                     is_state: path.is_empty(),
                 });
-                let unknown = || {
-                    format!(
-                        "this is not a value of {}: its state byte is {number}, and there is no {state}",
-                        self.name
-                    )
-                };
+                let unknown =
+                    || format!("this is not a value of {}: its state byte is {number}, and there is no {state}", self.name);
                 self.variant(&state).ok_or_else(unknown)?
             }
         };
@@ -272,15 +268,10 @@ impl Lowered {
             // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
             let leaf = |ty: &&str| field.kind != FieldKind::Awaited || ty.starts_with("{async");
             let ty = field.type_name.as_deref().filter(leaf);
-            let (from, at) = (
-                spans.len(),
-                base + field.offset..base + field.offset + field.size,
-            );
+            let (from, at) = (spans.len(), base + field.offset..base + field.offset + field.size);
             self.types.expand(bytes, at, ty, &label, &label, spans);
             if field.kind == FieldKind::Argument && variant.name != "Unresumed" {
-                spans[from..]
-                    .iter_mut()
-                    .for_each(|span| span.name += " (argument)");
+                spans[from..].iter_mut().for_each(|span| span.name += " (argument)");
             }
         }
         Ok(self.tag.is_some().then(|| variant.name.clone()))

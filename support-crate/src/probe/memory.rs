@@ -281,10 +281,7 @@ mod tests {
             assert!(!(low..high).contains(&(&raw const *Box::new(local)).addr()));
             (low, high)
         };
-        assert_ne!(
-            bounds(),
-            std::thread::scope(|scope| scope.spawn(bounds).join().unwrap())
-        );
+        assert_ne!(bounds(), std::thread::scope(|scope| scope.spawn(bounds).join().unwrap()));
     }
 
     #[test]

@@ -363,17 +363,9 @@ fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
         ("", _) => says,
         (names, Meaning::State(state)) => {
             let with_state = |name| {
-                if name == "state" {
-                    format!("state: {state}")
-                } else {
-                    String::from(name)
-                }
+                if name == "state" { format!("state: {state}") } else { String::from(name) }
             };
-            names
-                .split(", ")
-                .map(with_state)
-                .collect::<Vec<_>>()
-                .join(", ")
+            names.split(", ").map(with_state).collect::<Vec<_>>().join(", ")
         }
         (name, Meaning::Number(number)) => format!("{name} = {number}"),
         (name, _) if says.is_empty() => name.to_owned(),
@@ -424,9 +416,7 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
             let (ground, ink) = match kind {
                 FieldKind::Local => (colour::TEAL_GROUND, colour::TEAL),
                 FieldKind::Awaited => (colour::AMBER_GROUND, colour::AMBER),
-                FieldKind::Argument if variant.name() != "Unresumed" => {
-                    (colour::PAPER, colour::FAINT)
-                }
+                FieldKind::Argument if variant.name() != "Unresumed" => (colour::PAPER, colour::FAINT),
                 _ => (colour::PAPER, colour::INK),
             };
             let (top, tall) = (y(offset), y(offset + size) - y(offset));
@@ -452,10 +442,5 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
     let (foot, small) = (foot.join("  "), Type::sans(12.0).fill(colour::FAINT));
     svg.text(MARGIN, bottom + 30.0, &foot, small);
     let right = MARGIN + 62.0 + shown.len() as f64 * (COLUMN + GAP) - GAP;
-    svg.finish(
-        (right + MARGIN)
-            .max(small.width(&foot) + 2.0 * MARGIN)
-            .round(),
-        bottom + 48.0,
-    )
+    svg.finish((right + MARGIN).max(small.width(&foot) + 2.0 * MARGIN).round(), bottom + 48.0)
 }

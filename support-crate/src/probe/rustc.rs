@@ -250,24 +250,13 @@ impl Types {
         if at.len() == 2 * WORD && is_wide_pointer(ty) {
             let header = Header::of_str();
             return spans.extend((0..header.words).map(|i| {
-                let part = if ty.contains("dyn ") && i == header.len {
-                    "vtable"
-                } else {
-                    header.name(i)
-                };
+                let part = if ty.contains("dyn ") && i == header.len { "vtable" } else { header.name(i) };
                 let start = at.start + i * WORD;
                 span(format!("{label}.{part}"), start..start + WORD)
             }));
         }
-        let layout = self
-            .key(ty, at.len())
-            .and_then(|key| self.lowered_exactly(key));
-        let Some(layout) = layout.filter(|layout| {
-            layout
-                .variants
-                .iter()
-                .any(|variant| !variant.fields.is_empty())
-        }) else {
+        let layout = self.key(ty, at.len()).and_then(|key| self.lowered_exactly(key));
+        let Some(layout) = layout.filter(|layout| layout.variants.iter().any(|variant| !variant.fields.is_empty())) else {
             return spans.push(whole);
         };
         if layout.tag.is_some() {
@@ -278,12 +267,7 @@ impl Types {
             }
             return;
         }
-        for part in layout
-            .variants
-            .iter()
-            .flat_map(|variant| &variant.fields)
-            .filter(|part| part.size > 0)
-        {
+        for part in layout.variants.iter().flat_map(|variant| &variant.fields).filter(|part| part.size > 0) {
             let at = at.start + part.offset..at.start + part.offset + part.size;
             // The layers between a `String` and its three words have names that only std's authors need.
             match std_layer(ty, &part.name) {

@@ -62,10 +62,7 @@ impl Drop for Place {
 
 #[track_caller]
 fn vacant(place: &Place) -> ! {
-    panic!(
-        "the slot at {} is vacant: put a tenant in first",
-        place.address()
-    )
+    panic!("the slot at {} is vacant: put a tenant in first", place.address())
 }
 
 /// The move itself: bytes from here to there (invariant 3).
@@ -338,9 +335,7 @@ impl<O: 'static> FutureSlot<O> {
     /// As [`poll`](FutureSlot::poll) does.
     #[track_caller]
     pub fn poll_with(&mut self, context: &mut Context<'_>) -> Poll<O> {
-        let Some(tenant) = &mut self.tenant else {
-            vacant(&self.place)
-        };
+        let Some(tenant) = &mut self.tenant else { vacant(&self.place) };
         tenant.polls += 1;
         let future = (tenant.see)(black_box(self.place.start.as_ptr()));
         // SAFETY: invariant 2: there is a tenant, and `see` knows its type. It is pinned: the place stays (invariant 1), the
@@ -364,9 +359,7 @@ impl<O: 'static> FutureSlot<O> {
     /// When this slot is vacant, or the other has not enough room.
     #[track_caller]
     pub unsafe fn move_to(&mut self, other: &mut Self) {
-        let Some(tenant) = &self.tenant else {
-            vacant(&self.place)
-        };
+        let Some(tenant) = &self.tenant else { vacant(&self.place) };
         let room = other.place.layout.size();
         assert!(tenant.size <= room, "the future has {} bytes and the other slot room for {room}", tenant.size);
         other.evict();
