@@ -2,9 +2,9 @@
 //!
 //! One process counts its descriptors, so these tests run one after another.
 
-mod common;
 #[path = "common/allocations.rs"]
 mod allocations;
+mod common;
 
 use common::{Count, SOON, runtime, within};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
