@@ -18,6 +18,8 @@ mod address;
 mod lowered;
 mod memory;
 mod picture;
+mod rustc;
+
 mod slot;
 mod traits;
 mod xray;
@@ -32,6 +34,6 @@ pub use xray::{Change, Diff, Meaning, Word, XRay};
 /// What the macros expand to; not for use by hand.
 #[doc(hidden)]
 pub mod hidden {
-    pub use super::lowered::Site;
+    pub use super::rustc::Site;
     pub use super::traits::{Ask, Unanswered, ask_about};
 }
