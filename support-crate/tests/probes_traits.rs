@@ -3,7 +3,7 @@
 use pinlab::{probe, probe::TraitsRow, probe_val};
 use std::{future::Future, marker::PhantomPinned, pin::Pin, rc::Rc};
 
-fn facts(row: &TraitsRow) -> (Option<usize>, bool, bool, bool) {
+fn facts(row: &TraitsRow) -> (Option<usize>, bool, bool, Option<bool>) {
     (row.size(), row.is_unpin(), row.is_future(), row.is_send())
 }
 
@@ -26,15 +26,15 @@ fn types_with_a_name() {
     assert_eq!(
         rows,
         [
-            (Some(4), true, false, true),
-            (Some(3 * size_of::<usize>()), true, false, true),
-            (Some(2), false, false, true),
-            (Some(size_of::<usize>()), true, false, true),
-            (Some(size_of::<usize>()), true, false, true),
-            (Some(size_of::<usize>()), true, false, false),
-            (Some(size_of::<usize>()), true, false, false),
-            (Some(0), true, false, true),
-            (Some(1 << 20), true, false, true),
+            (Some(4), true, false, Some(true)),
+            (Some(3 * size_of::<usize>()), true, false, Some(true)),
+            (Some(2), false, false, Some(true)),
+            (Some(size_of::<usize>()), true, false, Some(true)),
+            (Some(size_of::<usize>()), true, false, Some(true)),
+            (Some(size_of::<usize>()), true, false, Some(false)),
+            (Some(size_of::<usize>()), true, false, Some(false)),
+            (Some(0), true, false, Some(true)),
+            (Some(1 << 20), true, false, Some(true)),
         ]
     );
     assert_eq!(table.rows()[2].align(), Some(2));
@@ -52,10 +52,10 @@ fn types_without_a_size() {
     assert_eq!(
         rows,
         [
-            (None, true, false, true),
-            (None, true, false, true),
-            (None, false, true, false),
-            (None, true, true, true),
+            (None, true, false, Some(true)),
+            (None, true, false, Some(true)),
+            (None, false, true, Some(false)),
+            (None, true, true, Some(true)),
         ]
     );
 }
@@ -88,11 +88,14 @@ fn values_whose_type_has_no_name() {
     let mut block = async { 7 };
     let table = probe_val!(closure, block, &mut block, function(Rc::new(1)), *"text");
     let rows: Vec<_> = table.rows().iter().map(facts).collect();
-    assert_eq!(rows[0], (Some(size_of::<usize>()), true, false, true));
-    assert_eq!((rows[1].1, rows[1].2, rows[1].3), (false, true, true));
+    assert_eq!(rows[0], (Some(size_of::<usize>()), true, false, None));
+    assert_eq!((rows[1].1, rows[1].2), (false, true));
     assert_eq!((rows[2].1, rows[2].2), (true, false));
-    assert_eq!((rows[3].1, rows[3].2, rows[3].3), (false, true, false));
-    assert_eq!(rows[4], (None, true, false, true));
+    assert_eq!((rows[3].1, rows[3].2), (false, true));
+    assert_eq!(rows[4], (None, true, false, None));
+    // What it holds does not matter: it is not asked about `Send`.
+    let shared: Vec<Box<dyn Future<Output = ()>>> = vec![];
+    assert!(probe_val!(|| shared.len()).rows()[0].is_unpin());
     assert_eq!(closure(), 1);
     let _ = &mut block;
 }

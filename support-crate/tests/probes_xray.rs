@@ -272,15 +272,27 @@ fn at_finds_the_word_by_its_address() {
 
 #[test]
 fn pictures_are_well_formed_whatever_the_text_says() {
-    let nasty = String::from("<script>\"&'\u{1}]]>");
-    let svg = XRay::beside(&[("<label> & co", &XRay::of(&nasty).titled("a \"title\""))]).svg();
+    let nasty = String::from("<b>\"&']]>");
+    let xray = XRay::of(&nasty).titled("a \u{1}\"title\"");
+    let svg = XRay::beside(&[("<i> & co", &xray)]).svg();
     assert!(
-        !svg.contains("<script>") && !svg.contains("<label>") && !svg.contains('\u{1}'),
+        svg.contains("&lt;b&gt;") && svg.contains("&lt;i&gt; &amp; co"),
         "{svg}"
     );
+    for raw in ["<b>", "<i>", " & ", "\u{1}"] {
+        assert!(!svg.contains(raw), "{raw:?} in {svg}");
+    }
     assert!(svg.contains("<title>") && svg.contains("<desc>"));
-    let opened = svg.matches("<text").count();
-    assert_eq!(opened, svg.matches("</text>").count());
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+}
+
+#[test]
+fn one_past_the_end_is_not_inside() {
+    let mut pair = [0usize; 2];
+    pair[0] = pair.as_ptr_range().end.addr();
+    assert_eq!(XRay::of(&pair).self_pointers(), []);
+    pair[0] -= 1;
+    assert_eq!(XRay::of(&pair).self_pointers().len(), 1);
 }
 
 #[test]

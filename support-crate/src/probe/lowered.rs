@@ -15,7 +15,7 @@
 use super::{
     picture,
     rustc::{Site, Types},
-    xray::short_name,
+    xray::{offset_label, offset_width, short_name},
 };
 use crate::show;
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
@@ -218,7 +218,11 @@ impl Lowered {
     #[doc(hidden)]
     #[track_caller]
     pub fn ask_or_explain(site: &Site, name: &str) -> Self {
-        Self::ask(site, name).unwrap_or_else(|error| panic!("{error}"))
+        // Not a closure: the panic should point at the reader's line.
+        match Self::ask(site, name) {
+            Ok(lowered) => lowered,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The names of all bytes in use (invariant 1), and the state; or why the layout does not fit.
@@ -271,9 +275,13 @@ impl Lowered {
                     2 => "Panicked".to_owned(),
                     n => format!("Suspend{}", n - 3),
                 };
-                let mut span = Span::named(within("state"), base + tag.start, tag.len());
-                span.is_state = path.is_empty();
-                spans.push(span);
+                spans.push(Span {
+                    offset: base + tag.start,
+                    size: tag.len(),
+                    name: within("state"),
+                    field: within("state"),
+                    is_state: path.is_empty(),
+                });
                 let unknown = || {
                     format!(
                         "this is not a value of {}: its state byte is {number}, and there is no {state}",
@@ -289,21 +297,18 @@ impl Lowered {
             .filter(|field| field.size > 0 && !variant.is_over())
         {
             let label = within(&field.label());
-            let from = spans.len();
-            match (field.kind, field.type_name.as_deref()) {
-                // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
-                (FieldKind::Awaited, Some(ty)) if !ty.starts_with("{async") => {
-                    spans.push(Span::named(&label, base + field.offset, field.size))
-                }
-                (_, ty) => {
-                    self.types
-                        .expand(bytes, base + field.offset, field.size, ty, &label, spans)
-                }
-            }
-            let stale = field.kind == FieldKind::Argument && variant.name != "Unresumed";
-            for span in &mut spans[from..] {
-                span.name += if stale { " (argument)" } else { "" };
-                span.field.clone_from(&label);
+            // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
+            let leaf = |ty: &&str| field.kind != FieldKind::Awaited || ty.starts_with("{async");
+            let ty = field.type_name.as_deref().filter(leaf);
+            let (from, at) = (
+                spans.len(),
+                base + field.offset..base + field.offset + field.size,
+            );
+            self.types.expand(bytes, at, ty, &label, &label, spans);
+            if field.kind == FieldKind::Argument && variant.name != "Unresumed" {
+                spans[from..]
+                    .iter_mut()
+                    .for_each(|span| span.name += " (argument)");
             }
         }
         Ok(self.tag.is_some().then(|| variant.name.clone()))
@@ -346,17 +351,6 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn named(name: impl Into<String>, offset: usize, size: usize) -> Self {
-        let name = name.into();
-        Self {
-            offset,
-            size,
-            field: name.clone(),
-            name,
-            is_state: false,
-        }
-    }
-
     pub(crate) fn covers(&self, offset: usize) -> bool {
         (self.offset..self.offset + self.size).contains(&offset)
     }
@@ -390,19 +384,18 @@ impl fmt::Display for Lowered {
         if let Some(tag) = &self.tag {
             write!(f, ", the state at +{:#04x}", tag.start)?;
         }
-        let labels = self
+        let fields = || self.variants.iter().flat_map(|variant| &variant.fields);
+        let state = self
             .variants
             .iter()
-            .flat_map(|v| &v.fields)
-            .map(|field| field.label().chars().count());
-        let (state, label) = (
-            self.variants
-                .iter()
-                .map(|v| v.name.len())
-                .max()
-                .unwrap_or(0),
-            labels.max().unwrap_or(0),
-        );
+            .map(|variant| variant.name.len())
+            .max()
+            .unwrap_or(0);
+        let widest = fields()
+            .map(|field| field.label().chars().count())
+            .max()
+            .unwrap_or(0);
+        let digits = offset_width(self.size);
         for variant in &self.variants {
             let mut name = variant.name.as_str();
             if variant.fields.is_empty() || variant.is_over() {
@@ -410,19 +403,24 @@ impl fmt::Display for Lowered {
                 continue;
             }
             for field in &variant.fields {
-                write!(
-                    f,
-                    "\n  {name:<state$}  +{:#04x}  {:>5} bytes  {:<label$}",
-                    field.offset,
-                    field.size,
-                    field.label()
-                )?;
-                match (field.kind, &field.type_name) {
-                    (FieldKind::Argument, Some(ty)) => write!(f, "  argument, {}", short_name(ty))?,
-                    (FieldKind::Argument, None) => write!(f, "  argument")?,
-                    (FieldKind::Awaited, _) | (_, None) => {}
-                    (_, Some(ty)) => write!(f, "  {}", future_name(ty))?,
-                }
+                let ty = field
+                    .type_name
+                    .as_deref()
+                    .map(future_name)
+                    .unwrap_or_default();
+                let what = match field.kind {
+                    FieldKind::Argument if ty.is_empty() => "argument".to_owned(),
+                    FieldKind::Argument => format!("argument, {ty}"),
+                    FieldKind::Awaited => String::new(),
+                    FieldKind::Local | FieldKind::Field => ty,
+                };
+                let bytes = if field.size == 1 { "byte " } else { "bytes" };
+                let (offset, size, label) = (field.offset, field.size, field.label());
+                let line = format!(
+                    "  {name:<state$}  {:<digits$}  {size:>5} {bytes}  {label:<widest$}  {what}",
+                    offset_label(offset)
+                );
+                write!(f, "\n{}", line.trim_end())?;
                 name = "";
             }
         }

@@ -331,6 +331,21 @@ mod tests {
     }
 
     #[test]
+    fn the_own_stack_holds_the_locals_of_each_thread_and_nothing_else() {
+        let bounds = || {
+            let (low, high) = own_stack().expect("the thread library knows");
+            let local = 7;
+            assert!((low..high).contains(&(&raw const local).addr()));
+            assert!(!(low..high).contains(&(&raw const *Box::new(local)).addr()));
+            (low, high)
+        };
+        assert_ne!(
+            bounds(),
+            std::thread::scope(|scope| scope.spawn(bounds).join().unwrap())
+        );
+    }
+
+    #[test]
     fn a_snapshot_is_byte_for_byte() {
         let bytes: Vec<u8> = (0..=255).cycle().take(100_003).collect();
         // SAFETY: the vector is alive.

@@ -8,7 +8,7 @@
 
 use super::{
     lowered::{Field, FieldKind, Lowered, future_name},
-    xray::{Meaning, Row, WORD, Word, XRay, grouped},
+    xray::{Meaning, Row, WORD, Word, XRay, grouped, offset_label, offset_width},
 };
 use crate::show::{self, Svg, Type, colour};
 use std::fmt::{self, Write as _};
@@ -28,8 +28,6 @@ enum Lead {
         offset: usize,
         stale: bool,
     },
-    /// Out of the picture, though it pointed into the same value once.
-    Lost,
     Nowhere,
 }
 
@@ -43,34 +41,37 @@ impl Strips {
         }
     }
 
-    fn lead(&self, strip: usize, word: &Word) -> Lead {
+    /// Where `value` leads, which stands `offset` bytes into a strip.
+    fn lead(&self, strip: usize, offset: usize, value: usize) -> Lead {
         let xray = &self.strips[strip].1;
-        if let Meaning::Itself { offset } = word.meaning() {
-            return Lead::Itself(*offset);
+        if xray.covers(value) {
+            return Lead::Itself(value - xray.address().usize());
         }
-        if word.size() != WORD || word.hex().contains('·') || word.value() == 0 {
-            return Lead::Nowhere;
-        }
+        let mut others = self
+            .strips
+            .iter()
+            .enumerate()
+            .filter(|(i, (_, other))| *i != strip && other.covers(value));
         // Invariant 3.
-        let stale = self.strips.iter().any(|(_, other)| {
-            other.size() == xray.size()
-                && other.covers(word.value())
-                && other.pointers().any(|p| p == (word.offset(), word.value()))
-        });
+        let is_own =
+            |other: &XRay| other.size() == xray.size() && other.pointer_at(offset) == Some(value);
+        let stale = others.clone().any(|(_, (_, other))| is_own(other));
         // Invariant 2.
-        let others = self.strips.iter().enumerate();
-        let covering = others
-            .rev()
-            .find(|(i, (_, other))| *i != strip && other.covers(word.value()));
-        match covering {
+        match others.next_back() {
             Some((i, (_, other))) => Lead::Other {
                 strip: i,
-                offset: word.value() - other.address().usize(),
+                offset: value - other.address().usize(),
                 stale,
             },
-            None if stale => Lead::Lost,
             None => Lead::Nowhere,
         }
+    }
+
+    fn lead_of(&self, strip: usize, word: &Word) -> Lead {
+        let pointer = self.strips[strip].1.pointer_at(word.offset());
+        pointer.map_or(Lead::Nowhere, |value| {
+            self.lead(strip, word.offset(), value)
+        })
     }
 
     /// The short label of a strip in a sentence: its number when it has one, else its title.
@@ -88,7 +89,7 @@ impl Strips {
     }
 
     fn says(&self, strip: usize, word: &Word, itself: &str) -> String {
-        match self.lead(strip, word) {
+        match self.lead_of(strip, word) {
             Lead::Other {
                 strip,
                 offset,
@@ -99,7 +100,6 @@ impl Strips {
                 offset,
                 stale: false,
             } => format!("→ {} +{offset:#04x}", self.label(strip)),
-            Lead::Lost => format!("→ not {itself}"),
             Lead::Itself(_) | Lead::Nowhere => word.says(itself),
         }
     }
@@ -119,38 +119,24 @@ impl Strips {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for (i, (_, xray)) in self.strips.iter().enumerate() {
-            for word in xray.pointers().map(|(offset, _)| xray.word(offset)) {
-                let name = if word.name().is_empty() {
-                    "the pointer"
-                } else {
-                    word.name()
+            for (at, value) in xray.pointers() {
+                let Lead::Other {
+                    strip,
+                    offset,
+                    stale: true,
+                } = self.lead(i, at, value)
+                else {
+                    continue;
                 };
-                let says = format!(
-                    "{}: {name} at +{:#04x} holds {:#x}",
-                    self.label(i),
-                    word.offset(),
-                    word.value()
+                let name = xray.span_at(at).map_or("the pointer", |span| &span.name);
+                let (there, own) = (
+                    self.strips[strip].1.describe(offset),
+                    xray.address().usize() + offset,
                 );
-                match self.lead(i, &word) {
-                    Lead::Other {
-                        strip,
-                        offset,
-                        stale: true,
-                    } => {
-                        let (there, own) = (
-                            self.strips[strip].1.describe(offset),
-                            xray.address().usize() + offset,
-                        );
-                        notes.push(format!(
-                            "{says}. That is {there} of {}, and not its own at {own:#x}.",
-                            self.label(strip)
-                        ));
-                    }
-                    Lead::Lost => {
-                        notes.push(format!("{says}, where the value was before it moved."))
-                    }
-                    _ => {}
-                }
+                let (me, other) = (self.label(i), self.label(strip));
+                notes.push(format!(
+                    "{me}: {name} at +{at:#04x} holds {value:#x}. That is {there} of {other}, and not its own at {own:#x}."
+                ));
             }
         }
         notes
@@ -189,18 +175,20 @@ impl fmt::Display for Strips {
                 Row::Gap { .. } => None,
             });
             let wide = names.max().unwrap_or(0);
+            let digits = offset_width(xray.size());
             for row in rows {
                 let mut line = String::new();
                 match row {
                     Row::Word(word) => {
-                        let _ = write!(line, "  +{:#04x}  {:>16}", word.offset(), word.hex());
+                        let offset = offset_label(word.offset());
+                        let _ = write!(line, "  {offset:<digits$}  {:>16}", word.hex());
                         if wide > 0 {
                             let _ = write!(line, "  {:<wide$}", word.name());
                         }
                         let _ = write!(line, "  {}", self.says(i, &word, "itself"));
                     }
                     gap => {
-                        let _ = write!(line, "         {}", gap_says(&gap));
+                        let _ = write!(line, "  {:digits$}  {}", "", gap_says(&gap));
                     }
                 }
                 write!(f, "\n{}", line.trim_end())?;
@@ -214,7 +202,13 @@ impl fmt::Display for Strips {
 }
 
 fn gap_says(row: &Row) -> String {
-    let Row::Gap { words, same, name } = row else {
+    let Row::Gap {
+        words,
+        same,
+        unused,
+        name,
+    } = row
+    else {
         return String::new();
     };
     let of = if name.is_empty() {
@@ -222,8 +216,12 @@ fn gap_says(row: &Row) -> String {
     } else {
         format!(" of {name}")
     };
-    let same = if *same { ", all the same" } else { "" };
-    format!("… {} more words{of}{same}", grouped(*words))
+    let all = match (same, unused) {
+        (_, true) => ", not in use",
+        (true, _) => ", all the same",
+        _ => "",
+    };
+    format!("… {} more words{of}{all}", grouped(*words))
 }
 
 const ROW: f64 = 26.0;
@@ -238,6 +236,8 @@ struct Drawing<'a> {
     rows: Vec<Vec<Row>>,
     left: Vec<f64>,
     width: f64,
+    /// Where the bytes end, from the left edge of a strip.
+    hex_end: f64,
 }
 
 impl<'a> Drawing<'a> {
@@ -252,7 +252,15 @@ impl<'a> Drawing<'a> {
                 }
             }
         }
-        let width = (56.0 + 122.0 + longest + 30.0).min(460.0).round();
+        let digits = strips
+            .strips
+            .iter()
+            .map(|(_, xray)| offset_width(xray.size()))
+            .max();
+        let hex_end = (10.0 + 6.8 * digits.unwrap_or(0) as f64 + 14.0 + 16.0 * 7.35).round();
+        let width = (hex_end + 20.0 + longest + 10.0)
+            .min(hex_end + 290.0)
+            .round();
         let left = (0..rows.len())
             .map(|i| MARGIN + i as f64 * (width + BETWEEN))
             .collect();
@@ -261,6 +269,7 @@ impl<'a> Drawing<'a> {
             rows,
             left,
             width,
+            hex_end,
         }
     }
 
@@ -369,15 +378,15 @@ impl<'a> Drawing<'a> {
             }
             let Row::Word(word) = row else {
                 svg.text(
-                    x + 56.0,
+                    x + 10.0,
                     y + 17.0,
                     &gap_says(row),
                     Type::sans(12.0).fill(colour::FAINT),
                 );
                 continue;
             };
-            let lead = self.strips.lead(strip, word);
-            let stale = matches!(lead, Lead::Lost | Lead::Other { stale: true, .. });
+            let lead = self.strips.lead_of(strip, word);
+            let stale = matches!(lead, Lead::Other { stale: true, .. });
             let is_target = targets.iter().any(|target| {
                 target.start < word.offset() + word.size() && target.end > word.offset()
             });
@@ -414,12 +423,12 @@ impl<'a> Drawing<'a> {
                 colour::INK
             };
             svg.text(
-                x + 178.0,
+                x + self.hex_end,
                 y + 17.0,
                 word.hex(),
                 Type::mono(12.0).fill(hex_ink).end(),
             );
-            let most = ((width - 208.0) / 6.9) as usize;
+            let most = ((width - self.hex_end - 28.0) / 6.9) as usize;
             let right = right_side(self.strips, strip, word);
             let style = Type::sans(12.0).fill(ink).end();
             svg.text(
@@ -456,7 +465,7 @@ impl<'a> Drawing<'a> {
         for from in 0..self.strips.strips.len() {
             for row in &self.rows[from] {
                 let Row::Word(word) = row else { continue };
-                match self.strips.lead(from, word) {
+                match self.strips.lead_of(from, word) {
                     Lead::Itself(offset) if from == strip => targets.push(xray.field_at(offset)),
                     Lead::Other {
                         strip: to, offset, ..
@@ -476,7 +485,7 @@ impl<'a> Drawing<'a> {
             let Row::Word(word) = row else { continue };
             let y = self.row_y(strip, word.offset());
             let bend = 30.0 + 5.0 * f64::from(u8::try_from(drawn % MOST).unwrap_or(0));
-            match self.strips.lead(strip, word) {
+            match self.strips.lead_of(strip, word) {
                 Lead::Itself(offset) => {
                     // Ends just above the middle, so that an arrow to its own row has two ends.
                     let to = self.row_y(strip, offset)
@@ -521,15 +530,6 @@ impl<'a> Drawing<'a> {
                         );
                     }
                 }
-                Lead::Lost => {
-                    svg.arrow(
-                        (right, y),
-                        ((right + 12.0, y), (right + 20.0, y)),
-                        (right + 28.0, y),
-                        colour::RED,
-                        true,
-                    );
-                }
                 Lead::Nowhere => continue,
             }
             drawn += 1;
@@ -545,10 +545,20 @@ fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
     let says = strips.says(strip, word, "me");
     match (word.name(), word.meaning()) {
         ("", _) => says,
-        (name, Meaning::State(state)) => match name.strip_suffix("state") {
-            Some(before) => format!("{before}state: {state}"),
-            None => format!("{name}: {state}"),
-        },
+        (names, Meaning::State(state)) => {
+            let with_state = |name| {
+                if name == "state" {
+                    format!("state: {state}")
+                } else {
+                    String::from(name)
+                }
+            };
+            names
+                .split(", ")
+                .map(with_state)
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         (name, Meaning::Number(number)) => format!("{name} = {number}"),
         (name, _) if says.is_empty() => name.to_owned(),
         (name, _) => format!("{name} {says}"),
@@ -647,6 +657,9 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
             let (ground, ink) = match kind {
                 FieldKind::Local => (colour::TEAL_GROUND, colour::TEAL),
                 FieldKind::Awaited => (colour::AMBER_GROUND, colour::AMBER),
+                FieldKind::Argument if variant.name() != "Unresumed" => {
+                    (colour::PAPER, colour::FAINT)
+                }
                 _ => (colour::PAPER, colour::INK),
             };
             let (top, tall) = (y(offset), y(offset + size) - y(offset));
@@ -685,12 +698,13 @@ pub(crate) fn layout(lowered: &Lowered) -> String {
     if lowered.tag.is_some() {
         foot.push("Numbers are bytes; grey is room that the state does not use.".into());
     }
-    svg.text(
-        MARGIN,
-        bottom + 30.0,
-        &foot.join("  "),
-        Type::sans(12.0).fill(colour::FAINT),
-    );
+    let (foot, small) = (foot.join("  "), Type::sans(12.0).fill(colour::FAINT));
+    svg.text(MARGIN, bottom + 30.0, &foot, small);
     let right = MARGIN + 62.0 + shown.len() as f64 * (COLUMN + GAP) - GAP;
-    svg.finish((right + MARGIN).max(560.0), bottom + 48.0)
+    svg.finish(
+        (right + MARGIN)
+            .max(small.width(&foot) + 2.0 * MARGIN)
+            .round(),
+        bottom + 48.0,
+    )
 }

@@ -351,21 +351,29 @@ impl Types {
         })
     }
 
-    /// Names the parts of a field as far as the compiler told of its type.
+    /// Names the parts of what lies at `at` as far as the compiler told of its type. All are parts of `field`, unless
+    /// they are fields of an `async fn`'s future inside it.
     pub(crate) fn expand(
         self: &Arc<Self>,
         bytes: &[u8],
-        offset: usize,
-        size: usize,
+        at: Range<usize>,
         ty: Option<&str>,
+        field: &str,
         label: &str,
         spans: &mut Vec<Span>,
     ) {
-        let whole = Span::named(label, offset, size);
+        let span = |name: String, at: Range<usize>| Span {
+            offset: at.start,
+            size: at.len(),
+            name,
+            field: field.to_owned(),
+            is_state: false,
+        };
+        let whole = span(label.to_owned(), at.clone());
         let Some(ty) = ty else {
             return spans.push(whole);
         };
-        if size == 2 * WORD && is_wide_pointer(ty) {
+        if at.len() == 2 * WORD && is_wide_pointer(ty) {
             let header = Header::of_str();
             return spans.extend((0..header.words).map(|i| {
                 let part = if ty.contains("dyn ") && i == header.len {
@@ -373,10 +381,13 @@ impl Types {
                 } else {
                     header.name(i)
                 };
-                Span::named(format!("{label}.{part}"), offset + i * WORD, WORD)
+                let start = at.start + i * WORD;
+                span(format!("{label}.{part}"), start..start + WORD)
             }));
         }
-        let layout = self.key(ty, size).and_then(|key| self.lowered_exactly(key));
+        let layout = self
+            .key(ty, at.len())
+            .and_then(|key| self.lowered_exactly(key));
         let Some(layout) = layout.filter(|layout| {
             layout
                 .variants
@@ -387,38 +398,25 @@ impl Types {
         };
         if layout.tag.is_some() {
             let from = spans.len();
-            if layout.add_spans(bytes, offset, label, spans).is_err() {
+            if layout.add_spans(bytes, at.start, label, spans).is_err() {
                 spans.truncate(from);
                 spans.push(whole);
             }
             return;
         }
-        for field in layout
+        for part in layout
             .variants
             .iter()
             .flat_map(|variant| &variant.fields)
-            .filter(|field| field.size > 0)
+            .filter(|part| part.size > 0)
         {
+            let at = at.start + part.offset..at.start + part.offset + part.size;
             // The layers between a `String` and its three words have names that only std's authors need.
-            match std_layer(ty, &field.name) {
-                Some(inner) => self.expand(
-                    bytes,
-                    offset + field.offset,
-                    field.size,
-                    Some(&inner),
-                    label,
-                    spans,
-                ),
+            match std_layer(ty, &part.name) {
+                Some(inner) => self.expand(bytes, at, Some(&inner), field, label, spans),
                 None => {
-                    let label = format!("{label}.{}", field.name);
-                    self.expand(
-                        bytes,
-                        offset + field.offset,
-                        field.size,
-                        field.type_name.as_deref(),
-                        &label,
-                        spans,
-                    );
+                    let label = format!("{label}.{}", part.name);
+                    self.expand(bytes, at, part.type_name.as_deref(), field, &label, spans);
                 }
             }
         }

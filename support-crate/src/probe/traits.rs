@@ -29,7 +29,7 @@ pub struct TraitsRow {
     #[doc(hidden)]
     pub future: bool,
     #[doc(hidden)]
-    pub send: bool,
+    pub send: Option<bool>,
 }
 
 impl TraitsRow {
@@ -58,8 +58,8 @@ impl TraitsRow {
         self.future
     }
 
-    /// Whether it may go to another thread.
-    pub fn is_send(&self) -> bool {
+    /// Whether it may go to another thread; `None` for values, whose type the compiler has not finished when it is asked.
+    pub fn is_send(&self) -> Option<bool> {
         self.send
     }
 }
@@ -85,7 +85,7 @@ impl Traits {
                 number(row.align),
                 yes(row.unpin),
                 yes(row.future),
-                yes(row.send),
+                row.send.map_or("–".to_owned(), yes),
             ]
         };
         self.rows.iter().map(row).collect()
@@ -167,7 +167,7 @@ macro_rules! probe {
                 align: $crate::probe::hidden::Ask::<$what>::ALIGN,
                 unpin: $crate::probe::hidden::Ask::<$what>::UNPIN,
                 future: $crate::probe::hidden::Ask::<$what>::FUTURE,
-                send: $crate::probe::hidden::Ask::<$what>::SEND,
+                send: ::std::option::Option::Some($crate::probe::hidden::Ask::<$what>::SEND),
             }
         ),+])
     }};
@@ -175,7 +175,9 @@ macro_rules! probe {
 
 /// The same table as [`probe!`](crate::probe!) for the types of values: closures, async blocks, what a function returns.
 ///
-/// The values are only looked at: variables stay yours.
+/// The values are only looked at: variables stay yours. `Send` is left out, because what a closure or an async block holds is
+/// settled only after the function around it has been compiled. (For the same reason a closure that holds something
+/// `!Unpin` is refused with an error that says so.)
 ///
 /// ```
 /// let number = 7;
@@ -196,7 +198,7 @@ macro_rules! probe_val {
                 align: ask.align(),
                 unpin: ask.unpin(),
                 future: ask.future(),
-                send: ask.send(),
+                send: ::std::option::Option::None,
             }
         }),+])
     }};
@@ -240,9 +242,6 @@ impl<T: ?Sized + Future> Ask<T> {
 
 impl<T: ?Sized + Send> Ask<T> {
     pub const SEND: bool = true;
-    pub fn send(&self) -> bool {
-        true
-    }
 }
 
 /// The answers where no bound holds.
@@ -263,9 +262,6 @@ pub trait Unanswered {
         false
     }
     fn future(&self) -> bool {
-        false
-    }
-    fn send(&self) -> bool {
         false
     }
 }

@@ -317,12 +317,16 @@ impl XRay {
         address.wrapping_sub(self.address.usize()) < self.bytes.len()
     }
 
-    /// Every word that is in use and as long as a pointer, with its offset.
+    /// Every word that could be a pointer, with its offset.
     pub(crate) fn pointers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        (0..self.bytes.len()).step_by(WORD).filter_map(|offset| {
-            let value = self.value(offset)?;
-            (value != 0 && self.in_use(offset, WORD)).then_some((offset, value))
-        })
+        let offsets = (0..self.bytes.len()).step_by(WORD);
+        offsets.filter_map(|offset| Some((offset, self.pointer_at(offset)?)))
+    }
+
+    /// The word at `offset`, if it could be a pointer: long enough, large enough, and in use.
+    pub(crate) fn pointer_at(&self, offset: usize) -> Option<usize> {
+        let value = self.value(offset)?;
+        (value >= NO_ADDRESS && self.in_use(offset, WORD)).then_some(value)
     }
 
     /// The span that the byte at `offset` belongs to.
@@ -515,9 +519,11 @@ impl XRay {
                     let field = |j: usize| self.span_at(j * WORD).map(|span| span.field.as_str());
                     let name = field(i).filter(|name| (i..end).all(|j| field(j) == Some(name)));
                     let name = name.unwrap_or_default().to_owned();
+                    let unused = (i..end).all(|j| self.word(j * WORD).meaning == Meaning::Unused);
                     rows.push(Row::Gap {
                         words: skipped,
-                        same,
+                        same: same && !unused,
+                        unused,
                         name,
                     });
                     i = end;
@@ -587,6 +593,7 @@ pub(crate) enum Row {
     Gap {
         words: usize,
         same: bool,
+        unused: bool,
         name: String,
     },
 }
@@ -769,6 +776,16 @@ fn as_text(bytes: &[u8]) -> Option<String> {
             .iter()
             .all(|byte| byte.is_ascii_graphic() || *byte == b' '))
     .then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// An offset as it is shown everywhere: `+0x08`.
+pub(crate) fn offset_label(offset: usize) -> String {
+    format!("+{offset:#04x}")
+}
+
+/// How many characters the offsets within `size` bytes take.
+pub(crate) fn offset_width(size: usize) -> usize {
+    offset_label(size.saturating_sub(1)).len()
 }
 
 /// `131072` as `131 072`.
