@@ -512,7 +512,7 @@ fn locals(mir: &str) -> HashMap<String, BTreeMap<String, Vec<String>>> {
     {
         if let Some(header) = line.strip_prefix("fn ") {
             let body = header
-                .split_once("(_1: Pin<&mut {async")
+                .split_once("Pin<&mut {async")
                 .and_then(|(_, rest)| rest.split_once("}>"));
             current = body.map(|(rest, _)| format!("{{async{rest}}}"));
         }
