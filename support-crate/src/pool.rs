@@ -68,7 +68,7 @@ impl Pool {
     #[inline]
     pub(crate) unsafe fn give(&mut self, block: NonNull<u8>, layout: Layout) {
         match steps(layout) {
-            Some(steps) if self.kept + steps * STEP < MOST_BYTES => {
+            Some(steps) if steps * STEP <= MOST_BYTES.saturating_sub(self.kept) => {
                 self.kept += steps * STEP; // P2
                 self.shelves[steps].push(block); // P1
             }
