@@ -260,7 +260,7 @@ mod tests {
     use crate::crafted::*;
 
     fn places() -> Places {
-        Places::new([Path::new("/work/pinlab"), Path::new("/root")])
+        Places::new([Path::new("/srv/pinlab"), Path::new("/srv/ann")])
     }
 
     /// What a plain run says that shows `now`, if the file has `before`.
@@ -389,13 +389,13 @@ mod tests {
 
     #[test]
     fn a_machine_path_in_an_output_fails() {
-        for path in ["/root/.cargo", "at /work/pinlab", "/home/ann/x", "/Users/ann/x", r"C:\Users\ann"] {
+        for path in ["/srv/ann/.cargo", "at /srv/pinlab", "/home/ann/x", "/Users/ann/x", r"C:\Users\ann"] {
             assert_one(&said_of(code("x", vec![printed(path)])), "a place on this machine");
         }
-        for text in ["/rooted", "/work/pinlab-course", "/usr/lib", "/rustc/abc/library"] {
+        for text in ["/srv/anna", "/srv/pinlab-course", "/usr/lib", "/rustc/abc/library"] {
             assert!(said_of(code("x", vec![printed(text)])).is_empty(), "{text}");
         }
-        let chatter = complained("   Compiling pinlab v0.1.0 (/work/pinlab/support-crate)\n");
+        let chatter = complained("   Compiling pinlab v0.1.0 (/srv/pinlab/support-crate)\n");
         assert!(said_of(code("x", vec![chatter])).is_empty());
     }
 

@@ -343,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tidy_notebook_is_numbered_from_one_and_does_not_say_when_it_ran() {
+        let mut json = notebook(vec![code("x", vec![])]).json().clone();
+        json["cells"][1]["execution_count"] = json!(17);
+        json["cells"][1]["metadata"]["execution"] = json!({"iopub.status.busy": "now"});
+        let ran = Notebook::parse("a.ipynb".as_ref(), &json.to_string()).unwrap();
+        let tidy = ran.tidy().unwrap();
+        assert_eq!(tidy.cells[1].execution_count, Some(2));
+        assert_eq!(tidy.json()["cells"][1]["metadata"], json!({}));
+    }
+
+    #[test]
     fn a_typing_error_in_the_rules_is_an_error() {
         let mut json = notebook(vec![code("x", vec![])]).json().clone();
         json["cells"][1]["metadata"]["pinlab"] = json!({"eror": "E0382"});
