@@ -21,6 +21,9 @@ use pinlab::prelude::*;"#;
 /// Seconds that a cell may take if its metadata does not say otherwise.
 pub(crate) const DEFAULT_LIMIT: u64 = 60;
 
+/// Seconds that the first cell may take, which compiles the support crate: a slow or busy machine needs them.
+pub(crate) const FIRST_LIMIT: u64 = 300;
+
 /// What a cell's metadata tells the runner, under the key `pinlab`. A key that is not listed here is a typing error.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
