@@ -248,7 +248,9 @@ fn everything_is_dropped_once_and_at_home_in_every_combination() {
             for output in [Output::Quiet, Output::Panics] {
                 for join in [Join::Nobody, Join::Asked, Join::Awaited] {
                     for handle_dropped in [BeforePoll, DuringPoll, WhilePending, AfterEnd, AfterRuntime] {
-                        for aborted in [None, Some(BeforePoll), Some(DuringPoll), Some(WhilePending), Some(AfterEnd), Some(AfterRuntime)] {
+                        for aborted in
+                            [None, Some(BeforePoll), Some(DuringPoll), Some(WhilePending), Some(AfterEnd), Some(AfterRuntime)]
+                        {
                             for waker in [Left::Nowhere, Left::Kept, Left::InTheFuture, Left::AnotherThread] {
                                 let case = Case { panics, output, join, handle_dropped, aborted, waker };
                                 let result = std::panic::catch_unwind(|| run(case));

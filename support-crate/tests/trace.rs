@@ -15,7 +15,11 @@ use std::time::Duration;
 /// What the engine itself recorded, without times, and without the names of the tasks.
 fn steps(rt: &pinlab::Runtime) -> Vec<String> {
     let text = format!("{:#}", rt.trace());
-    text.lines().filter(|line| !line.starts_with("  #")).skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    text.lines()
+        .filter(|line| !line.starts_with("  #"))
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 #[track_caller]
@@ -88,8 +92,8 @@ fn an_aborted_task_is_dropped_without_another_poll() {
     trace.say("after abort");
     rt.run_until_stalled();
     trace.expect(&[
-        "poll a", // wakes itself, and so is queued
-        "drop a", // by abort, at once
+        "poll a",      // wakes itself, and so is queued
+        "drop a",      // by abort, at once
         "after abort", // its entry in the queue polls nothing
     ]);
 }
@@ -123,19 +127,22 @@ fn the_engines_own_record_tells_who_woke_whom() {
         open.open();
     }));
     rt.block_on(waits).expect("no panic");
-    expect(&rt, &[
-        "spawn #0 Gate by code outside any task",
-        "spawn #1 the_engines_own_record_tells_who_woke_whom() by code outside any task",
-        "poll #2 Pending",      // block_on: its waker is with task 0
-        "poll #0 Pending",      // its waker is in the gate
-        "poll #1 Pending",      // yields:
-        "wake #1 by #1",        // by waking itself
-        "poll #1 Ready",        // opens the gate:
-        "wake #0 by #1",        // which wakes who waits for it
-        "poll #0 Ready",        // its end
-        "wake #2 by #0",        // is what block_on waits for
-        "poll #2 Ready",
-    ]);
+    expect(
+        &rt,
+        &[
+            "spawn #0 Gate by code outside any task",
+            "spawn #1 the_engines_own_record_tells_who_woke_whom() by code outside any task",
+            "poll #2 Pending", // block_on: its waker is with task 0
+            "poll #0 Pending", // its waker is in the gate
+            "poll #1 Pending", // yields:
+            "wake #1 by #1",   // by waking itself
+            "poll #1 Ready",   // opens the gate:
+            "wake #0 by #1",   // which wakes who waits for it
+            "poll #0 Ready",   // its end
+            "wake #2 by #0",   // is what block_on waits for
+            "poll #2 Ready",
+        ],
+    );
 }
 
 #[test]
@@ -214,16 +221,19 @@ fn timers_sleeps_and_other_threads_are_recorded_as_what_they_are() {
             helper.join().expect("no panic");
         });
         drop(keeps);
-        expect(&rt, &[
-            "poll #0 Pending",           // the timer is armed
-            "sleep",                     // until it is due
-            "timer fired",               //
-            "wake #0 by a timer",        //
-            "poll #0 Pending",           // the gate is shut
-            "sleep",                     // no timer, no socket: until the other thread rings
-            "wake #0 by another thread", //
-            "poll #0 Ready",
-        ]);
+        expect(
+            &rt,
+            &[
+                "poll #0 Pending",           // the timer is armed
+                "sleep",                     // until it is due
+                "timer fired",               //
+                "wake #0 by a timer",        //
+                "poll #0 Pending",           // the gate is shut
+                "sleep",                     // no timer, no socket: until the other thread rings
+                "wake #0 by another thread", //
+                "poll #0 Ready",
+            ],
+        );
         let timeline = rt.trace();
         assert!(timeline.parked() >= Duration::from_millis(20));
         assert!(timeline.total() >= timeline.parked());
