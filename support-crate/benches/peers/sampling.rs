@@ -24,6 +24,8 @@ pub(crate) struct Results {
     pub(crate) instructions: BTreeMap<Place, f64>,
     /// System calls per operation, if counted.
     pub(crate) syscalls: BTreeMap<Place, f64>,
+    /// What could not be counted, a sentence each: no fault of what is measured.
+    pub(crate) notes: Vec<String>,
     /// What went wrong, a sentence each.
     pub(crate) failures: Vec<String>,
 }
