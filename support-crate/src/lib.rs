@@ -24,6 +24,26 @@ pub use timer::{Elapsed, Interval, Sleep, Timeout};
 pub use trace::{Entry, Source, Timeline, What};
 pub use waker::{CountingWaker, LoggingWaker, WakerCall};
 pub use yield_now::{YieldNow, yield_now};
+pub mod probe;
+pub mod show;
 
 /// What the first cell of every notebook imports.
-pub mod prelude {}
+pub mod prelude {
+    // The probes.
+    pub use crate::probe::{Address, FutureSlot, Lowered, Region, Slot, XRay, address_of};
+    pub use crate::{layout_of, lowered, probe, probe_val};
+    // The engine.
+    pub use crate::{
+        Async, CountingWaker, Handle, JoinError, JoinHandle, LoggingWaker, Retry, Runtime, Stalled, TcpListener, TcpStream, Timeline,
+        UdpSocket, block_on, yield_now,
+    };
+    // What every cell of the course needs from elsewhere.
+    pub use futures;
+    pub use std::{
+        future::Future,
+        marker::PhantomPinned,
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+        time::{Duration, Instant},
+    };
+}

@@ -1,0 +1,37 @@
+//! Probes: where a value lives, what its bytes are, what the compiler made of an `async fn`.
+//!
+//! ```text
+//! address_of ── where is it?            an address and its region
+//! XRay ──────── what is in it?          its words, which of them point into itself
+//! lowered! ──── what did rustc make?    the state machine, its saved locals, their offsets
+//! probe! ────── what is promised?       size, align, Unpin, Future, Send
+//! Slot ──────── what if it moves?       a place that stays, for tenants that come and go
+//! ```
+//!
+//! Invariants:
+//! 1. A probe owns what it shows. It keeps no borrow of the value, so a picture of the old place outlives the move.
+//! 2. Nothing is assumed about a layout: names and offsets come from the compiler that compiled the reader's code,
+//!    and are shown only while they agree with the live value.
+//! 3. Memory is read as bytes by an assembly load or by the operating system, never as a typed value (see `memory`).
+
+mod address;
+mod lowered;
+mod memory;
+mod picture;
+mod slot;
+mod traits;
+mod xray;
+
+pub use address::{Address, Region, address_of};
+pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
+pub use picture::Strips;
+pub use slot::{FutureSlot, Slot};
+pub use traits::{Traits, TraitsRow};
+pub use xray::{Change, Diff, Meaning, Word, XRay};
+
+/// What the macros expand to; not for use by hand.
+#[doc(hidden)]
+pub mod hidden {
+    pub use super::lowered::Site;
+    pub use super::traits::{Ask, Unanswered, ask_about};
+}

@@ -1,0 +1,468 @@
+//! The memory strip: a row a word, and an arrow for every pointer that leads into a strip of the picture.
+//!
+//! Invariants:
+//! 1. The picture and the text are made from the same rows, so they say the same.
+//! 2. Where two strips show the same place, the later one is what is there now: arrows from elsewhere lead to it.
+//! 3. A pointer is *stale* when it leads out of its own strip, and another strip has the same pointer at the same offset
+//!    as a self-pointer: the bytes were copied, and the pointer did not follow. Stale is red, and dashed, and says so.
+
+use super::xray::{Meaning, Row, WORD, Word, XRay, grouped};
+use crate::show::{self, Svg, Type, colour};
+use std::fmt::{self, Write as _};
+
+/// Memory strips side by side; made by [`XRay::beside`].
+#[derive(Debug, Clone)]
+pub struct Strips {
+    strips: Vec<(String, XRay)>,
+}
+
+/// Where a pointer of one strip leads, as far as the picture shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    Itself(usize),
+    Other {
+        strip: usize,
+        offset: usize,
+        stale: bool,
+    },
+    /// Out of the picture, though it pointed into the same value once.
+    Lost,
+    Nowhere,
+}
+
+impl Strips {
+    pub(crate) fn new(strips: &[(&str, &XRay)]) -> Self {
+        Self {
+            strips: strips
+                .iter()
+                .map(|(label, xray)| ((*label).to_owned(), (*xray).clone()))
+                .collect(),
+        }
+    }
+
+    fn lead(&self, strip: usize, word: &Word) -> Lead {
+        let xray = &self.strips[strip].1;
+        if let Meaning::Itself { offset } = word.meaning() {
+            return Lead::Itself(*offset);
+        }
+        if word.size() != WORD || word.hex().contains('·') || word.value() == 0 {
+            return Lead::Nowhere;
+        }
+        // Invariant 3.
+        let stale = self.strips.iter().any(|(_, other)| {
+            other.size() == xray.size()
+                && other.covers(word.value())
+                && other.pointers().any(|p| p == (word.offset(), word.value()))
+        });
+        // Invariant 2.
+        let covering = self
+            .strips
+            .iter()
+            .enumerate()
+            .filter(|(i, (_, other))| *i != strip && other.covers(word.value()))
+            .next_back();
+        match covering {
+            Some((i, (_, other))) => Lead::Other {
+                strip: i,
+                offset: word.value() - other.address().usize(),
+                stale,
+            },
+            None if stale => Lead::Lost,
+            None => Lead::Nowhere,
+        }
+    }
+
+    /// The short label of a strip in a sentence: its number when it has one, else its title.
+    fn label(&self, strip: usize) -> String {
+        let (label, xray) = &self.strips[strip];
+        let first = label
+            .chars()
+            .next()
+            .filter(|c| ('①'..='⑳').contains(c))
+            .map(String::from);
+        first
+            .or_else(|| (!label.is_empty()).then(|| label.clone()))
+            .or_else(|| xray.title.clone())
+            .unwrap_or_else(|| xray.what.clone())
+    }
+
+    fn says(&self, strip: usize, word: &Word, itself: &str) -> String {
+        match self.lead(strip, word) {
+            Lead::Other {
+                strip,
+                offset,
+                stale: true,
+            } => format!("→ not {itself}: {} +{offset:#04x}", self.label(strip)),
+            Lead::Other {
+                strip,
+                offset,
+                stale: false,
+            } => format!("→ {} +{offset:#04x}", self.label(strip)),
+            Lead::Lost => format!("→ not {itself}"),
+            Lead::Itself(_) | Lead::Nowhere => word.says(itself),
+        }
+    }
+
+    /// Shows the strips in a notebook: as a picture, with the same in text beside it.
+    pub fn evcxr_display(&self) {
+        show::to_notebook(&[
+            ("image/svg+xml", &self.svg()),
+            ("text/plain", &self.to_string()),
+        ]);
+    }
+
+    /// The picture.
+    pub fn svg(&self) -> String {
+        Drawing::of(self).svg()
+    }
+}
+
+impl fmt::Display for Strips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (label, xray)) in self.strips.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n\n")?;
+            }
+            if !label.is_empty() {
+                writeln!(f, "{label}")?;
+            }
+            f.write_str(&xray.headline())?;
+            if let Some(warning) = &xray.warning {
+                write!(f, "\n  ! {warning}")?;
+            }
+            let rows = xray.rows();
+            let names = rows.iter().filter_map(|row| match row {
+                Row::Word(word) => Some(word.name().chars().count()),
+                Row::Gap { .. } => None,
+            });
+            let wide = names.max().unwrap_or(0);
+            for row in rows {
+                let mut line = String::new();
+                match row {
+                    Row::Word(word) => {
+                        let _ = write!(line, "  +{:#04x}  {:>16}", word.offset(), word.hex());
+                        if wide > 0 {
+                            let _ = write!(line, "  {:<wide$}", word.name());
+                        }
+                        let _ = write!(line, "  {}", self.says(i, &word, "itself"));
+                    }
+                    gap => {
+                        let _ = write!(line, "         {}", gap_says(&gap));
+                    }
+                }
+                write!(f, "\n{}", line.trim_end())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gap_says(row: &Row) -> String {
+    let Row::Gap { words, same, name } = row else {
+        return String::new();
+    };
+    let of = if name.is_empty() {
+        String::new()
+    } else {
+        format!(" of {name}")
+    };
+    let same = if *same { ", all the same" } else { "" };
+    format!("… {} more words{of}{same}", grouped(*words))
+}
+
+const ROW: f64 = 26.0;
+const MARGIN: f64 = 30.0;
+const TOP: f64 = 70.0;
+/// Between two strips: room for the arrows.
+const BETWEEN: f64 = 60.0;
+
+/// The measures of a picture: strips stand side by side, each as wide as its longest row.
+struct Drawing<'a> {
+    strips: &'a Strips,
+    rows: Vec<Vec<Row>>,
+    left: Vec<f64>,
+    width: f64,
+}
+
+impl<'a> Drawing<'a> {
+    fn of(strips: &'a Strips) -> Self {
+        let rows: Vec<Vec<Row>> = strips.strips.iter().map(|(_, xray)| xray.rows()).collect();
+        let mut longest: f64 = 110.0;
+        for (i, rows) in rows.iter().enumerate() {
+            for row in rows {
+                if let Row::Word(word) = row {
+                    longest =
+                        longest.max(Type::sans(12.0).bold().width(&right_side(strips, i, word)));
+                }
+            }
+        }
+        let width = (56.0 + 122.0 + longest + 30.0).min(460.0).round();
+        let left = (0..rows.len())
+            .map(|i| MARGIN + i as f64 * (width + BETWEEN))
+            .collect();
+        Self {
+            strips,
+            rows,
+            left,
+            width,
+        }
+    }
+
+    /// The middle of the row that shows `offset`.
+    fn row_y(&self, strip: usize, offset: usize) -> f64 {
+        let mut best = 0;
+        for (i, row) in self.rows[strip].iter().enumerate() {
+            if matches!(row, Row::Word(word) if word.offset() <= offset) {
+                best = i;
+            }
+        }
+        TOP + best as f64 * ROW + ROW / 2.0
+    }
+
+    fn svg(&self) -> String {
+        let count = self.strips.strips.len();
+        let title = match self.strips.strips.as_slice() {
+            [(_, only)] => format!("Memory strip of {}", only.what),
+            _ => "Memory strips side by side".to_owned(),
+        };
+        let mut svg = Svg::new(title, self.strips.to_string());
+        let most_rows = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let height = TOP + most_rows as f64 * ROW + 48.0;
+        for strip in 0..count {
+            self.strip(&mut svg, strip);
+        }
+        for strip in 0..count {
+            self.arrows(&mut svg, strip);
+        }
+        let right = self.left.last().map_or(0.0, |left| left + self.width);
+        svg.finish(right + MARGIN + 14.0, height)
+    }
+
+    fn strip(&self, svg: &mut Svg, strip: usize) {
+        let (label, xray) = &self.strips.strips[strip];
+        let (x, width, rows) = (self.left[strip], self.width, &self.rows[strip]);
+        let heading = if label.is_empty() {
+            xray.title.clone().unwrap_or_else(|| xray.what.clone())
+        } else {
+            label.clone()
+        };
+        svg.text(
+            x,
+            38.0,
+            &show::elide(&heading, (width / 7.8) as usize),
+            Type::sans(14.0).bold(),
+        );
+        let (subtitle, ink) = match (&xray.warning, &xray.state) {
+            (Some(warning), _) => (warning.clone(), colour::RED),
+            (None, Some(state)) => (format!("{}, in state {state}", xray.what), colour::FAINT),
+            (None, None) => (xray.what.clone(), colour::FAINT),
+        };
+        svg.text(
+            x,
+            57.0,
+            &show::elide(&subtitle, (width / 6.2) as usize),
+            Type::sans(12.0).fill(ink),
+        );
+        let targets = self.targets(strip);
+        let tall = rows.len().max(1) as f64 * ROW;
+        svg.rect(x, TOP, width, tall, 6.0, colour::PAPER, colour::LINE);
+        if rows.is_empty() {
+            svg.text(
+                x + 10.0,
+                TOP + 17.0,
+                "no bytes at all",
+                Type::sans(12.0).fill(colour::FAINT),
+            );
+        }
+        for (i, row) in rows.iter().enumerate() {
+            let y = TOP + i as f64 * ROW;
+            if i > 0 {
+                svg.line((x, y), (x + width, y), colour::LINE);
+            }
+            let Row::Word(word) = row else {
+                svg.text(
+                    x + 56.0,
+                    y + 17.0,
+                    &gap_says(row),
+                    Type::sans(12.0).fill(colour::FAINT),
+                );
+                continue;
+            };
+            let lead = self.strips.lead(strip, word);
+            let stale = matches!(lead, Lead::Lost | Lead::Other { stale: true, .. });
+            let is_target = targets.iter().any(|target| {
+                target.start < word.offset() + word.size() && target.end > word.offset()
+            });
+            let (ground, ink, bold) = match (lead, word.meaning()) {
+                _ if stale => (colour::RED_GROUND, colour::RED, true),
+                (Lead::Itself(_), _) => (colour::AMBER_GROUND, colour::AMBER, true),
+                (Lead::Other { .. }, _) => (colour::BLUE_GROUND, colour::BLUE, true),
+                _ if is_target => (colour::TEAL_GROUND, colour::TEAL, true),
+                (_, Meaning::State(_)) => (colour::GREY, colour::INK, true),
+                (_, Meaning::Unused) => (colour::GREY, colour::FAINT, false),
+                _ => (colour::PAPER, colour::FAINT, false),
+            };
+            if ground != colour::PAPER {
+                svg.rect(
+                    x + 1.0,
+                    y + 1.0,
+                    width - 2.0,
+                    ROW - 2.0,
+                    if rows.len() == 1 { 5.0 } else { 0.0 },
+                    ground,
+                    "none",
+                );
+            }
+            let faint = Type::mono(11.0).fill(colour::FAINT);
+            svg.text(
+                x + 10.0,
+                y + 17.0,
+                &format!("+{:#04x}", word.offset()),
+                faint,
+            );
+            let hex_ink = if *word.meaning() == Meaning::Unused {
+                colour::FAINT
+            } else {
+                colour::INK
+            };
+            svg.text(
+                x + 178.0,
+                y + 17.0,
+                word.hex(),
+                Type::mono(12.0).fill(hex_ink).end(),
+            );
+            let most = ((width - 208.0) / 6.9) as usize;
+            let right = right_side(self.strips, strip, word);
+            let style = Type::sans(12.0).fill(ink).end();
+            svg.text(
+                x + width - 10.0,
+                y + 17.0,
+                &show::elide(&right, most),
+                if bold { style.bold() } else { style },
+            );
+        }
+        let bytes = if xray.size() == 1 { "byte" } else { "bytes" };
+        let title = xray
+            .title
+            .as_deref()
+            .filter(|_| !label.is_empty())
+            .map(|title| format!("{title}  "))
+            .unwrap_or_default();
+        let foot = format!(
+            "{title}{}, {} {bytes}",
+            xray.address(),
+            grouped(xray.size())
+        );
+        svg.text(
+            x,
+            TOP + tall + 18.0,
+            &foot,
+            Type::mono(11.0).fill(colour::FAINT),
+        );
+    }
+
+    /// The byte ranges of a strip that some pointer of the picture leads to.
+    fn targets(&self, strip: usize) -> Vec<std::ops::Range<usize>> {
+        let xray = &self.strips.strips[strip].1;
+        let mut targets = Vec::new();
+        for from in 0..self.strips.strips.len() {
+            for row in &self.rows[from] {
+                let Row::Word(word) = row else { continue };
+                match self.strips.lead(from, word) {
+                    Lead::Itself(offset) if from == strip => targets.push(xray.field_at(offset)),
+                    Lead::Other {
+                        strip: to, offset, ..
+                    } if to == strip => targets.push(xray.field_at(offset)),
+                    _ => {}
+                }
+            }
+        }
+        targets
+    }
+
+    fn arrows(&self, svg: &mut Svg, strip: usize) {
+        const MOST: usize = 8;
+        let right = self.left[strip] + self.width;
+        let mut drawn = 0;
+        for row in &self.rows[strip] {
+            let Row::Word(word) = row else { continue };
+            let y = self.row_y(strip, word.offset());
+            let bend = 30.0 + 5.0 * f64::from(u8::try_from(drawn % MOST).unwrap_or(0));
+            match self.strips.lead(strip, word) {
+                Lead::Itself(offset) => {
+                    // Ends just above the middle, so that an arrow to its own row has two ends.
+                    let to = self.row_y(strip, offset)
+                        - if self.row_y(strip, offset) == y {
+                            6.0
+                        } else {
+                            0.0
+                        };
+                    svg.arrow(
+                        (right, y),
+                        ((right + bend, y), (right + bend, to)),
+                        (right + 2.0, to),
+                        colour::TEAL,
+                        false,
+                    );
+                }
+                Lead::Other {
+                    strip: other,
+                    offset,
+                    stale,
+                } => {
+                    let ink = if stale { colour::RED } else { colour::BLUE };
+                    let to_y = self.row_y(other, offset);
+                    if other > strip {
+                        let to_x = self.left[other] - 2.0;
+                        svg.arrow(
+                            (right, y),
+                            ((right + bend, y), (to_x - bend, to_y)),
+                            (to_x, to_y),
+                            ink,
+                            stale,
+                        );
+                    } else {
+                        let (from_x, to_x) =
+                            (self.left[strip], self.left[other] + self.width + 2.0);
+                        svg.arrow(
+                            (from_x, y),
+                            ((from_x - bend, y), (to_x + bend, to_y)),
+                            (to_x, to_y),
+                            ink,
+                            stale,
+                        );
+                    }
+                }
+                Lead::Lost => {
+                    svg.arrow(
+                        (right, y),
+                        ((right + 12.0, y), (right + 20.0, y)),
+                        (right + 28.0, y),
+                        colour::RED,
+                        true,
+                    );
+                }
+                Lead::Nowhere => continue,
+            }
+            drawn += 1;
+            if drawn > MOST {
+                break;
+            }
+        }
+    }
+}
+
+/// What stands at the right of a row: the name, and what the word says.
+fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
+    let says = strips.says(strip, word, "me");
+    match (word.name(), word.meaning()) {
+        ("", _) => says,
+        (name, Meaning::State(state)) => match name.strip_suffix("state") {
+            Some(before) => format!("{before}state: {state}"),
+            None => format!("{name}: {state}"),
+        },
+        (name, Meaning::Number(number)) => format!("{name} = {number}"),
+        (name, _) if says.is_empty() => name.to_owned(),
+        (name, _) => format!("{name} {says}"),
+    }
+}
