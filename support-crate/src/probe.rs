@@ -6,6 +6,7 @@
 //! lowered! ─────────── what did rustc make?   the state machine, its saved locals, their offsets
 //! probe! ───────────── what is promised?      size, align, Unpin, Future, Send
 //! compiles! ────────── is it allowed?         the compiler's verdict; assembly! has the instructions
+//! count_allocations ── what does it cost?     how often memory was asked for
 //! Slot ─────────────── what if it moves?      a place that stays, for tenants that come and go
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! 3. Memory is read as bytes by an assembly load or by the operating system, never as a typed value (see `memory`).
 
 mod address;
+mod alloc;
 mod compile;
 mod lowered;
 mod memory;
@@ -25,6 +27,7 @@ mod traits;
 mod xray;
 
 pub use address::{Address, Region, address_of};
+pub use alloc::{Allocations, CountingAllocator, count_allocations};
 pub use compile::{Assembly, CompileError, Ran, Verdict};
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub use picture::Strips;
