@@ -31,7 +31,7 @@ pub mod show;
 pub mod prelude {
     // The probes.
     pub use crate::probe::{Address, CountingAllocator, FutureSlot, Lowered, Region, Slot, XRay, address_of, count_allocations};
-    pub use crate::{assembly, compiles, layout_of, lowered, probe, probe_val};
+    pub use crate::{assembly, compiles, layout_of, lowered, probe, probe_val, verdicts};
     // The engine.
     pub use crate::{
         Async, CountingWaker, Handle, JoinError, JoinHandle, LoggingWaker, Retry, Runtime, Stalled, TcpListener, TcpStream, Timeline,
