@@ -83,7 +83,11 @@ struct Local {
     /// The loop is running: `block_on` or one of its like is on the stack.
     running: Cell<bool>,
     polls: Cell<u64>,
+    /// Polls until the loop looks at clock and sockets.
+    until_turn: Cell<u32>,
     parks: Cell<u64>,
+    /// The last look at the clock: never later than now.
+    now: Cell<Instant>,
     last_events: Cell<Instant>,
     io_budget: Cell<u32>,
     spare_messages: Cell<Vec<Message>>,
@@ -98,7 +102,7 @@ impl Shared {
         self.home.load(Relaxed) == thread_token()
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.home.load(Relaxed) == 0
     }
 
@@ -123,11 +127,21 @@ impl Shared {
         })
     }
 
+    /// A task to stand for the futures given to `block_on`.
     #[cold]
-    fn new_root(&self, at: &'static Location<'static>) -> Task {
-        let root = Task::root(NonNull::from(self), at);
+    fn new_root(&self) -> Task {
+        let root = Task::root(NonNull::from(self));
         self.adopt(root);
+        self.local.root.set(Some(root));
         root
+    }
+
+    /// Somebody has kept a waker of the root, or it is queued: it must not wake, nor look like a hope to, whoever blocks next.
+    #[cold]
+    fn retire_root(&self) {
+        if let Some(root) = self.local.root.take() {
+            root.abort();
+        }
     }
 
     fn adopt(&self, task: Task) {
@@ -174,6 +188,7 @@ impl Shared {
             match self.pop() {
                 Some(task) if task == root => {
                     task.dequeue();
+                    self.count_poll();
                     return Ok(());
                 }
                 Some(task) => self.poll_task(task),
@@ -188,21 +203,37 @@ impl Shared {
         if !task.dequeue() {
             return;
         }
-        self.local.polls.set(self.local.polls.get() + 1);
-        self.local.io_budget.set(IO_BUDGET);
-        if self.local.recording.get() {
-            return self.poll_recorded(task);
-        }
-        task.run();
+        self.count_poll();
+        match self.local.recording.get() {
+            false => task.run(),
+            true => self.recorded(task, || task.run(), |done| *done),
+        };
+    }
+
+    #[inline]
+    fn count_poll(&self) {
+        let local = &self.local;
+        local.polls.set(local.polls.get() + 1);
+        local.until_turn.set(local.until_turn.get().saturating_sub(1));
+        local.io_budget.set(IO_BUDGET);
     }
 
     #[cold]
-    fn poll_recorded(&self, task: Task) {
+    fn recorded<R>(&self, task: Task, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
+        /// Also when the poll panics.
+        struct Current<'a>(&'a Cell<By>);
+        impl Drop for Current<'_> {
+            fn drop(&mut self) {
+                self.0.set(By::Outside);
+            }
+        }
         self.record(Step::Begin);
         self.local.current.set(By::Task(task));
-        let done = task.run();
-        self.local.current.set(By::Outside);
-        self.record(Step::End { task, done });
+        let current = Current(&self.local.current);
+        let polled = poll();
+        drop(current);
+        self.record(Step::End { task, done: is_done(&polled) });
+        polled
     }
 
     /// What a busy loop must not forget: other threads at every turn, clock and sockets now and then.
@@ -211,7 +242,8 @@ impl Shared {
         if self.inbox.has_mail() {
             self.read_inbox();
         }
-        if self.local.polls.get() % u64::from(TURN) == 0 {
+        if self.local.until_turn.get() == 0 {
+            self.local.until_turn.set(TURN);
             self.fire_and_fetch();
         }
     }
@@ -239,6 +271,7 @@ impl Shared {
     }
 
     fn fire_timers(&self, now: Instant) {
+        self.local.now.set(now);
         loop {
             // One at a time, and not borrowed while it wakes (E2): what is woken may drop other timers of the batch.
             let Some((deadline, waker)) = self.local.timers.borrow_mut().fire(now) else { return };
@@ -416,29 +449,19 @@ pub struct Handle {
 }
 
 /// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it.
-struct Running<'a>(&'a Local);
+struct Running<'a> {
+    shared: &'a Shared,
+    /// The task that stands for the future given to `block_on`.
+    root: Option<Task>,
+}
 
 impl Drop for Running<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.0.running.set(false);
-        self.0.current.set(By::Outside);
-    }
-}
-
-/// Borrows the root task for one `block_on`.
-struct Root<'a> {
-    shared: &'a Shared,
-    task: Task,
-}
-
-impl Drop for Root<'_> {
-    fn drop(&mut self) {
-        if self.task.is_fresh() {
-            self.shared.local.root.set(Some(self.task));
-        } else {
-            // Somebody kept a waker, or it is queued: it must not wake, nor look like a hope to, whoever blocks next.
-            self.task.retire();
+        if self.root.is_some_and(|root| !root.is_fresh()) {
+            self.shared.retire_root();
         }
+        self.shared.local.running.set(false);
     }
 }
 
@@ -465,8 +488,10 @@ impl Runtime {
                 current: Cell::new(By::Outside),
                 root: Cell::new(None),
                 running: Cell::new(false),
-                polls: Cell::new(1),
+                polls: Cell::new(0),
+                until_turn: Cell::new(TURN),
                 parks: Cell::new(0),
+                now: Cell::new(Instant::now()),
                 last_events: Cell::new(Instant::now()),
                 io_budget: Cell::new(IO_BUDGET),
                 spare_messages: Cell::default(),
@@ -487,12 +512,12 @@ impl Runtime {
 
     #[track_caller]
     #[inline]
-    fn enter(&self) -> Running<'_> {
+    fn enter(&self, root: Option<Task>) -> Running<'_> {
         assert!(
             !self.local().running.replace(true),
             "this Runtime is running already: it cannot be driven from inside one of its own tasks; await the future there instead"
         );
-        Running(self.local())
+        Running { shared: self.shared(), root }
     }
 
     /// Runs this future, and every spawned task beside it, until it is done.
@@ -523,43 +548,31 @@ impl Runtime {
     #[track_caller]
     #[inline]
     pub fn try_block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output, Stalled> {
-        let _running = self.enter();
-        let mut future = pin!(future.into_future());
         let shared = self.shared();
-        let task = match shared.local.root.take() {
-            Some(task) => task,
-            None => shared.new_root(Location::caller()),
+        let root = match shared.local.root.get() {
+            Some(root) => root,
+            None => shared.new_root(),
         };
-        let root = Root { shared, task };
+        let _running = self.enter(Some(root));
+        let mut future = pin!(future.into_future());
         if shared.local.recording.get() {
-            shared.record(Step::Root { task, name: std::any::type_name::<F::IntoFuture>() });
+            shared.record(Step::Root { task: root, name: std::any::type_name::<F::IntoFuture>() });
         }
-        let waker = task.borrowed_waker();
+        shared.local.polls.set(shared.local.polls.get() + 1);
+        let waker = root.borrowed_waker();
         let mut cx = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(output) = self.poll_root(task, || future.as_mut().poll(&mut cx)) {
+            let polled = match shared.local.recording.get() {
+                false => future.as_mut().poll(&mut cx),
+                true => shared.recorded(root, || future.as_mut().poll(&mut cx), Poll::is_ready),
+            };
+            if let Poll::Ready(output) = polled {
                 return Ok(output);
             }
-            if let Err(stalled) = shared.run_until_woken(root.task) {
+            if let Err(stalled) = shared.run_until_woken(root) {
                 return Err(stalled.blocked_at::<F::IntoFuture>(Location::caller()));
             }
         }
-    }
-
-    #[inline]
-    fn poll_root<T>(&self, task: Task, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
-        let local = self.local();
-        local.polls.set(local.polls.get() + 1);
-        local.io_budget.set(IO_BUDGET);
-        if !local.recording.get() {
-            return poll();
-        }
-        self.shared().record(Step::Begin);
-        local.current.set(By::Task(task));
-        let polled = poll();
-        local.current.set(By::Outside);
-        self.shared().record(Step::End { task, done: polled.is_ready() });
-        polled
     }
 
     /// Spawns a task: it is polled as soon as the engine is driven. The future need not be `Send`.
@@ -596,7 +609,7 @@ impl Runtime {
     /// If it is called inside a task of the same runtime.
     #[track_caller]
     pub fn tick(&self) -> bool {
-        let _running = self.enter();
+        let _running = self.enter(None);
         let shared = self.shared();
         if shared.is_queue_empty() {
             shared.read_inbox();
@@ -643,7 +656,7 @@ impl Runtime {
     pub fn stats(&self) -> Stats {
         let Local { polls, parks, timers, reactor, .. } = self.local();
         Stats {
-            polls: polls.get() - 1,
+            polls: polls.get(),
             parks: parks.get(),
             waits: reactor.borrow().waits(),
             tasks: self.shared().tasks().count(),
@@ -701,9 +714,10 @@ impl Handle {
         handle
     }
 
-    /// A future that is done after this time. It counts from now; [`Duration::MAX`] is never.
+    /// A future that is done after this time. It counts from now. None at all is over at once, and [`Duration::MAX`] never.
     pub fn sleep(&self, time: Duration) -> Sleep {
-        Sleep::until(self.clone(), Instant::now().checked_add(time))
+        let now = if time.is_zero() { self.last_now() } else { Instant::now() };
+        Sleep::until(self.clone(), now.checked_add(time))
     }
 
     /// A future that is done at this instant: at once if it has passed.
@@ -727,6 +741,11 @@ impl Handle {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.is_closed()
+    }
+
+    /// The engine's last look at the clock: free of charge, and never later than now.
+    pub(crate) fn last_now(&self) -> Instant {
+        self.shared.local.now.get()
     }
 
     pub(crate) fn timers(&self) -> RefMut<'_, Timers> {

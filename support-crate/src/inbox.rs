@@ -98,7 +98,6 @@ impl<M> Inbox<M> {
         }
     }
 
-
     /// Closes, and hands over what was still in the list.
     pub(crate) fn close(&self) -> Vec<M> {
         self.lock().take().unwrap_or_default()

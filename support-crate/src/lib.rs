@@ -1,11 +1,60 @@
 //! The support crate of the pinning course: probes that show where a value lives, and a small async runtime.
+//!
+//! # The runtime
+//!
+//! An executor, its wakers and a reactor, for one thread, as a value. Data walks one way:
+//!
+//! ```text
+//!                spawn                  poll
+//!   future ────────────▶ task ─▶ queue ─────▶ future ──▶ leaves its waker with …
+//!                                  ▲                       … another task, a timer, a socket, a thread
+//!                                  └──────── wake ◀────────┘
+//! ```
+//!
+//! To read it, take the files in this order; each opens with its purpose and its invariants.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `block_on` | the least executor: one future, one thread |
+//! | `task` | one allocation that a future is pinned in, and what its wakers are |
+//! | `executor` | the queue, the loop, [`Runtime`] and [`Handle`] |
+//! | `inbox` | how other threads reach the loop, and wake it from its sleep |
+//! | `stall` | [`Stalled`]: what an engine says when nothing can ever happen any more |
+//! | `timer` | the heap of deadlines; [`Sleep`], [`Timeout`], [`Interval`] |
+//! | `reactor` | the operating system's events, turned into wakes |
+//! | `net` | [`Async`], and on it TCP and UDP |
+//! | `retry` | [`Retry`], the article's future |
+//! | `waker` | wakers to look at |
+//! | `trace` | [`Timeline`]: what the engine did, as a picture |
+//!
+//! # The probes
+//!
+//! [`probe`](mod@probe) shows where values are and what their bytes say: addresses with their regions, memory strips, the
+//! compiler's own layout of an async function, and places whose tenants can be moved. [`show`] draws.
+//!
+//! ```
+//! use pinlab::prelude::*;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let rt = Runtime::new()?;
+//! let handle = rt.handle();
+//! let answer = rt.block_on(async {
+//!     let task = handle.spawn(async { 6 * 7 });
+//!     handle.sleep(Duration::from_millis(1)).await;
+//!     task.await.expect("it does not panic")
+//! });
+//! assert_eq!(answer, 42);
+//! # Ok(()) }
+//! ```
 
 mod block_on;
 mod executor;
 mod inbox;
 pub mod net;
+pub mod probe;
 mod reactor;
 mod retry;
+pub mod show;
 mod stall;
 mod sync;
 mod task;
@@ -24,20 +73,20 @@ pub use timer::{Elapsed, Interval, Sleep, Timeout};
 pub use trace::{Entry, Source, Timeline, What};
 pub use waker::{CountingWaker, LoggingWaker, WakerCall};
 pub use yield_now::{YieldNow, yield_now};
-pub mod probe;
-pub mod show;
 
 /// What the first cell of every notebook imports.
 pub mod prelude {
     // The probes.
     pub use crate::probe::{Address, CountingAllocator, FutureSlot, Lowered, Region, Slot, XRay, address_of, count_allocations};
     pub use crate::{assembly, compiles, layout_of, lowered, probe, probe_val, verdicts};
+
     // The engine.
     pub use crate::{
-        Async, CountingWaker, Handle, JoinError, JoinHandle, LoggingWaker, Retry, Runtime, Stalled, TcpListener, TcpStream, Timeline,
-        UdpSocket, block_on, yield_now,
+        Async, CountingWaker, Elapsed, Handle, Interval, JoinError, JoinHandle, LoggingWaker, Retry, Runtime, Sleep, Stalled,
+        TcpListener, TcpStream, Timeline, Timeout, UdpSocket, WakerCall, block_on, yield_now,
     };
-    // What every cell of the course needs from elsewhere.
+
+    // The crate of combinators, and what of the standard library every notebook needs.
     pub use futures;
     pub use std::{
         future::Future,

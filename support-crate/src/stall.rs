@@ -1,5 +1,6 @@
 //! What an engine says when it can never make progress again, instead of hanging.
 
+use crate::show;
 use crate::task::Task;
 use crate::trace::short_name;
 use std::fmt;
@@ -67,6 +68,13 @@ impl Stalled {
     /// Who waits; the future given to `block_on` comes first.
     pub fn waiting(&self) -> &[Waiting] {
         &self.waiting
+    }
+}
+
+impl Stalled {
+    /// Shows the report in a notebook.
+    pub fn evcxr_display(&self) {
+        show::to_notebook(&[("text/plain", &self.to_string())]);
     }
 }
 

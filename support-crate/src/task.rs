@@ -36,6 +36,7 @@
 //!   engine afterwards, so that the join handle may.
 
 use crate::executor::Shared;
+use crate::probe::Address;
 use crate::sync::AtomicU32;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -142,7 +143,7 @@ impl Task {
     pub(crate) fn new<F: Future>(future: F, engine: NonNull<Shared>, at: &'static Location<'static>) -> Self {
         let allocation = Box::new(Allocation {
             header: Header {
-                state: Cell::new(2 * REF | JOINED),
+                state: Cell::new((2 * REF) | JOINED),
                 away: AtomicU32::new(BIAS),
                 engine,
                 vtable: &Allocation::<F>::VTABLE,
@@ -191,7 +192,7 @@ impl Task {
     pub(crate) fn dequeue(self) -> bool {
         self.unset(QUEUED);
         if self.has(COMPLETE) {
-            self.release(); // T3: complete, and no longer queued.
+            self.release_here(); // T3: complete, and no longer queued.
             return false;
         }
         true
@@ -240,7 +241,7 @@ impl Task {
             wake_quietly(joiner);
         }
         if !self.has(QUEUED) {
-            self.release(); // T3
+            self.release_here(); // T3
         }
     }
 
@@ -281,9 +282,17 @@ impl Task {
     /// Gives up a reference.
     #[inline]
     pub(crate) fn release(self) {
-        if !self.is_home() {
-            return self.give_back(false);
-        }
+        if self.is_home() { self.release_at_home() } else { self.give_back(false) }
+    }
+
+    /// The same on the engine's thread, where only the open engine and the join handles, which cannot leave it, come from.
+    #[inline]
+    fn release_here(self) {
+        if self.shared().is_closed() { self.give_back(false) } else { self.release_at_home() }
+    }
+
+    #[inline]
+    fn release_at_home(self) {
         let Header { state, away, .. } = self.header();
         if state.get() < REF {
             away.fetch_sub(1, Relaxed); // made by another thread, given back here
@@ -389,8 +398,8 @@ impl Task {
     }
 
     /// A task to stand for the future given to `block_on`; its only reference is the engine's.
-    pub(crate) fn root(engine: NonNull<Shared>, at: &'static Location<'static>) -> Self {
-        let task = Self::new(std::future::pending::<()>(), engine, at);
+    pub(crate) fn root(engine: NonNull<Shared>) -> Self {
+        let task = Self::new(std::future::pending::<()>(), engine, Location::caller());
         task.header().state.set(REF | ROOT);
         task
     }
@@ -400,13 +409,9 @@ impl Task {
     }
 
     /// Whether no waker of this root is about: it can serve the next `block_on`.
+    #[inline]
     pub(crate) fn is_fresh(self) -> bool {
         self.header().state.get() == REF | ROOT && self.header().away.load(Acquire) == BIAS
-    }
-
-    /// This root's `block_on` is over, though wakers are about: they will wake nothing.
-    pub(crate) fn retire(self) {
-        self.abort();
     }
 }
 
@@ -455,12 +460,13 @@ fn stage<F: Future>(task: Task) -> *mut Stage<F> {
 unsafe fn poll<F: Future>(task: Task, cx: &mut Context<'_>) -> bool {
     let stage = stage::<F>(task);
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the caller vouches for T1 and that the stage is `Running`. T2: the future is never moved out of its
-        // stage, only dropped in it, so it may be pinned. This is the pin that the whole engine rests on.
-        let future = match unsafe { &mut *stage } {
-            Stage::Running(future) => unsafe { Pin::new_unchecked(future) },
-            _ => unreachable!("a task that is not running was polled"),
+        // SAFETY: the caller vouches for T1: nobody else looks at the stage.
+        let Stage::Running(future) = (unsafe { &mut *stage }) else {
+            unreachable!("a task that is not running was polled");
         };
+        // SAFETY: T2: the future is never moved out of its stage, only dropped in it. This is the pin that the whole engine
+        // rests on.
+        let future = unsafe { Pin::new_unchecked(future) };
         future.poll(cx)
     }));
     let output = match polled {
@@ -600,8 +606,8 @@ impl<T> JoinHandle<T> {
     }
 
     /// The address of the task's allocation. It is the same for as long as the task exists.
-    pub fn task_address(&self) -> usize {
-        self.task.address()
+    pub fn task_address(&self) -> Address {
+        Address::of_ptr(self.task.0.as_ptr())
     }
 }
 
@@ -640,7 +646,7 @@ impl<T> Drop for JoinHandle<T> {
         } else {
             drop(self.task.swap_joiner(None));
         }
-        self.task.release();
+        self.task.release_here();
     }
 }
 

@@ -232,7 +232,8 @@ impl Future for Sleep {
                 }
                 Poll::Pending
             }
-            None if this.deadline.is_some_and(|deadline| deadline <= Instant::now()) => Poll::Ready(()),
+            // The loop's own look at the clock will do: what has passed since then fires at its next turn.
+            None if this.deadline.is_some_and(|deadline| deadline <= this.handle.last_now()) => Poll::Ready(()),
             None => {
                 assert!(!this.handle.is_closed(), "a Sleep was polled after its Runtime had been dropped");
                 // One that can never fire is not kept: an engine that has nothing else to wait for has stalled.

@@ -3,7 +3,10 @@
 //! While recording is off, each place that could record looks at one flag and goes on. While it is on, each step is put down
 //! with the time since the start; [`Timeline`] is a copy of that, which shows itself as lanes: the engine, each task, the reactor.
 
+mod picture;
+
 use crate::reactor::Seen;
+use crate::show;
 use crate::task::Task;
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -264,11 +267,21 @@ impl Timeline {
         self.left_out
     }
 
+    /// The picture, as SVG.
+    pub fn svg(&self) -> String {
+        picture::draw(self)
+    }
+
+    /// Shows it in a notebook.
+    pub fn evcxr_display(&self) {
+        show::to_notebook(&[("image/svg+xml", &self.svg()), ("text/plain", &self.to_string())]);
+    }
+
     fn headline(&self) -> String {
         let parks = self.entries.iter().filter(|entry| matches!(entry.what, What::Parked { .. })).count();
         let tasks = self.names.len();
         let more = if self.left_out > 0 { format!(", {} more steps not kept", self.left_out) } else { String::new() };
-        format!("{tasks} lanes, {} polls, {parks} sleeps{more}", self.polls(None))
+        format!("{tasks} tasks, {} polls, {parks} sleeps{more}", self.polls(None))
     }
 
     fn describe(&self, what: What, timed: bool) -> String {

@@ -1,2 +1,102 @@
-//! The two commands of the project.
-fn main() {}
+//! The two commands of the project: `cargo lab` opens the course, `cargo verify` proves that it works.
+//!
+//! ```text
+//! cargo lab     lab ──▶ setup ──▶ JupyterLab ──▶ launcher ──▶ the kernel
+//! cargo verify  verify ──▶ setup ──▶ runner ──▶ mask ──▶ judge ──▶ "N passed, N failed"
+//! ```
+
+mod bless;
+mod judge;
+mod launcher;
+mod markdown;
+mod mask;
+mod notebook;
+mod runner;
+mod setup;
+mod ui;
+mod verify;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo", disable_help_subcommand = true)]
+enum Cli {
+    /// Check everything that must hold: formatting, lints, documentation, tests, every notebook and every exercise
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Also what takes long: models of concurrency, sanitizers
+    #[arg(long)]
+    full: bool,
+    /// Write the outputs of notebooks back where they differ from what the file has
+    #[arg(long, global = true)]
+    bless: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Formatting, lints, documentation and tests only
+    Crate,
+    /// Notebooks only: all of them, or those whose names begin as given
+    Notebooks {
+        /// Beginnings of names, such as 03
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    // Jupyter starts a copy of this program in the kernel's place.
+    if arguments.next().is_some_and(|first| first == "kernel") {
+        return launcher::launch(arguments);
+    }
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<bool> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package is in the workspace's folder");
+    match cli {
+        Cli::Verify(Verify { part, full, bless }) => {
+            let plan = match part {
+                None => verify::Plan {
+                    crates: true,
+                    full,
+                    notebooks: Some(Vec::new()),
+                    bless,
+                },
+                Some(Part::Crate) => verify::Plan {
+                    crates: true,
+                    full,
+                    notebooks: None,
+                    bless,
+                },
+                Some(Part::Notebooks { names }) => verify::Plan {
+                    crates: false,
+                    full,
+                    notebooks: Some(names),
+                    bless,
+                },
+            };
+            verify::verify(project, &plan)
+        }
+    }
+}

@@ -15,7 +15,7 @@
 //! 3. Nothing is left behind: the compiler reads from a pipe and writes to one; a program to run lies in a folder that
 //!    is removed with its [`Workshop`].
 
-use super::lowered::Site;
+use super::rustc::Site;
 use crate::show::to_notebook;
 use std::{
     env, fmt, fs,

@@ -6,7 +6,10 @@
 //! 3. A pointer is *stale* when it leads out of its own strip, and another strip has the same pointer at the same offset
 //!    as a self-pointer: the bytes were copied, and the pointer did not follow. Stale is red, and dashed, and says so.
 
-use super::xray::{Meaning, Row, WORD, Word, XRay, grouped};
+use super::{
+    lowered::{Field, FieldKind, Lowered, future_name},
+    xray::{Meaning, Row, WORD, Word, XRay, grouped},
+};
 use crate::show::{self, Svg, Type, colour};
 use std::fmt::{self, Write as _};
 
@@ -55,12 +58,10 @@ impl Strips {
                 && other.pointers().any(|p| p == (word.offset(), word.value()))
         });
         // Invariant 2.
-        let covering = self
-            .strips
-            .iter()
-            .enumerate()
-            .filter(|(i, (_, other))| *i != strip && other.covers(word.value()))
-            .next_back();
+        let others = self.strips.iter().enumerate();
+        let covering = others
+            .rev()
+            .find(|(i, (_, other))| *i != strip && other.covers(word.value()));
         match covering {
             Some((i, (_, other))) => Lead::Other {
                 strip: i,
@@ -103,6 +104,58 @@ impl Strips {
         }
     }
 
+    /// Where the strip stands, and whether an earlier one stood there.
+    fn place(&self, strip: usize) -> String {
+        let xray = &self.strips[strip].1;
+        let earlier =
+            (0..strip).find(|&i| self.strips[i].1.address() == xray.address() && xray.size() > 0);
+        let earlier = earlier
+            .map(|i| format!(", the place of {}", self.label(i)))
+            .unwrap_or_default();
+        format!("{}{earlier}", xray.address())
+    }
+
+    /// A sentence for every stale pointer (invariant 3): where it leads, and where it would have to lead.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (i, (_, xray)) in self.strips.iter().enumerate() {
+            for word in xray.pointers().map(|(offset, _)| xray.word(offset)) {
+                let name = if word.name().is_empty() {
+                    "the pointer"
+                } else {
+                    word.name()
+                };
+                let says = format!(
+                    "{}: {name} at +{:#04x} holds {:#x}",
+                    self.label(i),
+                    word.offset(),
+                    word.value()
+                );
+                match self.lead(i, &word) {
+                    Lead::Other {
+                        strip,
+                        offset,
+                        stale: true,
+                    } => {
+                        let (there, own) = (
+                            self.strips[strip].1.describe(offset),
+                            xray.address().usize() + offset,
+                        );
+                        notes.push(format!(
+                            "{says}. That is {there} of {}, and not its own at {own:#x}.",
+                            self.label(strip)
+                        ));
+                    }
+                    Lead::Lost => {
+                        notes.push(format!("{says}, where the value was before it moved."))
+                    }
+                    _ => {}
+                }
+            }
+        }
+        notes
+    }
+
     /// Shows the strips in a notebook: as a picture, with the same in text beside it.
     pub fn evcxr_display(&self) {
         show::to_notebook(&[
@@ -126,7 +179,7 @@ impl fmt::Display for Strips {
             if !label.is_empty() {
                 writeln!(f, "{label}")?;
             }
-            f.write_str(&xray.headline())?;
+            f.write_str(&xray.headline(&self.place(i)))?;
             if let Some(warning) = &xray.warning {
                 write!(f, "\n  ! {warning}")?;
             }
@@ -152,6 +205,9 @@ impl fmt::Display for Strips {
                 }
                 write!(f, "\n{}", line.trim_end())?;
             }
+        }
+        for (i, note) in self.notes().iter().enumerate() {
+            write!(f, "{}! {note}", if i == 0 { "\n\n" } else { "\n" })?;
         }
         Ok(())
     }
@@ -227,7 +283,7 @@ impl<'a> Drawing<'a> {
         };
         let mut svg = Svg::new(title, self.strips.to_string());
         let most_rows = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let height = TOP + most_rows as f64 * ROW + 48.0;
+        let mut height = TOP + most_rows as f64 * ROW + 42.0;
         for strip in 0..count {
             self.strip(&mut svg, strip);
         }
@@ -235,6 +291,32 @@ impl<'a> Drawing<'a> {
             self.arrows(&mut svg, strip);
         }
         let right = self.left.last().map_or(0.0, |left| left + self.width);
+        let notes = self.strips.notes();
+        if !notes.is_empty() {
+            const MOST: usize = 4;
+            let shown = notes.len().min(MOST);
+            let tall = 18.0 + 20.0 * shown as f64;
+            svg.rect(
+                MARGIN,
+                height,
+                right - MARGIN,
+                tall,
+                8.0,
+                colour::RED_GROUND,
+                "none",
+            );
+            for (i, note) in notes.iter().take(shown).enumerate() {
+                let most = ((right - MARGIN - 30.0) / 6.6) as usize;
+                let y = height + 23.0 + 20.0 * i as f64;
+                svg.text(
+                    MARGIN + 16.0,
+                    y,
+                    &show::elide(note, most),
+                    Type::sans(12.5).fill(colour::RED),
+                );
+            }
+            height += tall + 20.0;
+        }
         svg.finish(right + MARGIN + 14.0, height)
     }
 
@@ -252,15 +334,21 @@ impl<'a> Drawing<'a> {
             &show::elide(&heading, (width / 7.8) as usize),
             Type::sans(14.0).bold(),
         );
-        let (subtitle, ink) = match (&xray.warning, &xray.state) {
-            (Some(warning), _) => (warning.clone(), colour::RED),
-            (None, Some(state)) => (format!("{}, in state {state}", xray.what), colour::FAINT),
-            (None, None) => (xray.what.clone(), colour::FAINT),
+        let state = xray
+            .state
+            .as_deref()
+            .map(|state| format!("in state {state}"));
+        let what = (heading != xray.what).then(|| xray.what.clone());
+        let subtitle = what.into_iter().chain(state).collect::<Vec<_>>().join(", ");
+        let (subtitle, ink) = match &xray.warning {
+            Some(warning) => (warning, colour::RED),
+            None => (&subtitle, colour::FAINT),
         };
+        let most = (width / 6.2) as usize;
         svg.text(
             x,
             57.0,
-            &show::elide(&subtitle, (width / 6.2) as usize),
+            &show::elide(subtitle, most),
             Type::sans(12.0).fill(ink),
         );
         let targets = self.targets(strip);
@@ -350,7 +438,7 @@ impl<'a> Drawing<'a> {
             .unwrap_or_default();
         let foot = format!(
             "{title}{}, {} {bytes}",
-            xray.address(),
+            self.strips.place(strip),
             grouped(xray.size())
         );
         svg.text(
@@ -465,4 +553,144 @@ fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
         (name, _) if says.is_empty() => name.to_owned(),
         (name, _) => format!("{name} {says}"),
     }
+}
+
+/// The layout of a state machine: a column for each state that keeps something, the offsets down the side.
+pub(crate) fn layout(lowered: &Lowered) -> String {
+    const MOST: usize = 6;
+    const COLUMN: f64 = 210.0;
+    const GAP: f64 = 16.0;
+    let (alive, over): (Vec<_>, Vec<_>) = lowered
+        .variants()
+        .iter()
+        .partition(|variant| !variant.is_over());
+    let shown = &alive[..alive.len().min(MOST)];
+
+    // A line wherever some field of some state begins or ends; what lies between two lines is as tall as it needs.
+    let ends = |field: &Field| [field.offset(), field.offset() + field.size()];
+    let mut lines: Vec<usize> = shown
+        .iter()
+        .flat_map(|variant| variant.fields())
+        .flat_map(ends)
+        .collect();
+    lines.extend([0, lowered.size()]);
+    lines.extend(lowered.tag.iter().flat_map(|tag| [tag.start, tag.end]));
+    lines.sort_unstable();
+    lines.dedup();
+    let mut heights = vec![TOP];
+    for pair in lines.windows(2) {
+        let words = (pair[1] - pair[0]).div_ceil(WORD).max(1);
+        heights.push(heights.last().unwrap_or(&TOP) + 24.0 + 12.0 * (words as f64).log2());
+    }
+    let y = |offset: usize| heights[lines.binary_search(&offset).unwrap_or(0)];
+    let bottom = *heights.last().unwrap_or(&TOP);
+
+    let mut svg = Svg::new(
+        format!("What the compiler made of {}", lowered.name()),
+        lowered.to_string(),
+    );
+    let size = format!(
+        "{} bytes, aligned to {}",
+        grouped(lowered.size()),
+        lowered.align()
+    );
+    svg.text(MARGIN, 28.0, lowered.name(), Type::sans(14.0).bold());
+    svg.text(
+        MARGIN + Type::sans(14.0).bold().width(lowered.name()) + 14.0,
+        28.0,
+        &size,
+        Type::sans(12.0).fill(colour::FAINT),
+    );
+    for offset in &lines {
+        svg.text(
+            MARGIN,
+            y(*offset) + 4.0,
+            &format!("+{offset:#04x}"),
+            Type::mono(11.0).fill(colour::FAINT),
+        );
+    }
+    for (i, variant) in shown.iter().enumerate() {
+        let x = MARGIN + 62.0 + i as f64 * (COLUMN + GAP);
+        svg.text(x, 56.0, variant.name(), Type::sans(12.0).bold());
+        svg.rect(
+            x,
+            TOP,
+            COLUMN,
+            bottom - TOP,
+            4.0,
+            colour::GREY,
+            colour::LINE,
+        );
+        let tag = lowered.tag.iter().map(|tag| {
+            (
+                tag.start,
+                tag.len(),
+                "state".to_owned(),
+                String::new(),
+                FieldKind::Field,
+            )
+        });
+        let fields = variant.fields().iter().map(|field| {
+            let ty = field
+                .type_name()
+                .filter(|_| field.kind() != FieldKind::Awaited)
+                .map(future_name);
+            (
+                field.offset(),
+                field.size(),
+                field.label(),
+                ty.unwrap_or_default(),
+                field.kind(),
+            )
+        });
+        for (offset, size, label, ty, kind) in fields.chain(tag).filter(|field| field.1 > 0) {
+            let (ground, ink) = match kind {
+                FieldKind::Local => (colour::TEAL_GROUND, colour::TEAL),
+                FieldKind::Awaited => (colour::AMBER_GROUND, colour::AMBER),
+                _ => (colour::PAPER, colour::INK),
+            };
+            let (top, tall) = (y(offset), y(offset + size) - y(offset));
+            svg.rect(
+                x + 1.0,
+                top + 1.0,
+                COLUMN - 2.0,
+                tall - 2.0,
+                3.0,
+                ground,
+                "none",
+            );
+            let (middle, bytes) = (top + tall / 2.0 + 4.0, grouped(size));
+            let ty = if ty.is_empty() { ty } else { format!(": {ty}") };
+            let text = show::elide(&format!("{label}{ty}"), 24).into_owned();
+            svg.text(x + 9.0, middle, &text, Type::sans(12.0).fill(ink).bold());
+            svg.text(
+                x + COLUMN - 9.0,
+                middle,
+                &bytes,
+                Type::mono(11.0).fill(colour::FAINT).end(),
+            );
+        }
+    }
+    let mut foot = Vec::new();
+    if !over.is_empty() {
+        let names: Vec<&str> = over.iter().map(|variant| variant.name()).collect();
+        foot.push(format!("{}: nothing is kept.", names.join(", ")));
+    }
+    if alive.len() > shown.len() {
+        foot.push(format!(
+            "{} more states: print the layout to see them.",
+            alive.len() - shown.len()
+        ));
+    }
+    if lowered.tag.is_some() {
+        foot.push("Numbers are bytes; grey is room that the state does not use.".into());
+    }
+    svg.text(
+        MARGIN,
+        bottom + 30.0,
+        &foot.join("  "),
+        Type::sans(12.0).fill(colour::FAINT),
+    );
+    let right = MARGIN + 62.0 + shown.len() as f64 * (COLUMN + GAP) - GAP;
+    svg.finish((right + MARGIN).max(560.0), bottom + 48.0)
 }

@@ -455,7 +455,7 @@ fn future_name(name: &str) -> String {
     let function = name
         .strip_suffix("::{{closure}}")
         .filter(|rest| !rest.ends_with('}'));
-    function.map_or_else(|| short_name(name), |function| short_name(function))
+    short_name(function.unwrap_or(name))
 }
 
 impl<O: 'static> Default for FutureSlot<O> {

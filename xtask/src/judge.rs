@@ -1,0 +1,329 @@
+//! The rules a notebook is held to: what a run must show, what its file must be.
+//!
+//! A panic is no error to Jupyter, and a cell that should have failed but did not is no error to anybody; so the runner lets
+//! every cell run and judges the outputs here.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use anyhow::Result;
+use regex::Regex;
+use similar::{ChangeTag, TextDiff};
+
+use crate::markdown;
+use crate::mask::{self, Section};
+use crate::notebook::{Cell, Exercise, FIRST_CELL, Kind, Notebook};
+
+/// Something that does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure {
+    /// The cell, as [`Cell::label`] names it; `None` for the notebook as a whole.
+    pub(crate) cell: Option<String>,
+    pub(crate) what: String,
+    /// True if all that is wrong is that the outputs differ from the committed ones: `--bless` mends that.
+    pub(crate) blessable: bool,
+}
+
+impl Failure {
+    fn of(cell: &Cell, what: impl Into<String>) -> Self {
+        Self {
+            cell: Some(cell.label()),
+            what: what.into(),
+            blessable: false,
+        }
+    }
+
+    pub(crate) fn whole(what: impl Into<String>) -> Self {
+        Self {
+            cell: None,
+            what: what.into(),
+            blessable: false,
+        }
+    }
+}
+
+/// The folders whose names must not appear in an output: this clone and the user's home.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Vec<String>);
+
+impl Places {
+    pub(crate) fn new<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Self {
+        let names = folders
+            .into_iter()
+            .filter(|folder| folder.parent().is_some())
+            .map(|folder| folder.display().to_string());
+        Self(names.collect())
+    }
+
+    /// The first machine path in `text`.
+    fn find(&self, text: &str) -> Option<String> {
+        static HOMES: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r#"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+"#)
+                .expect("the pattern is ours and is tested")
+        });
+        let known = self.0.iter().find(|place| {
+            text.match_indices(place.as_str()).any(|(at, found)| {
+                let next = text[at + found.len()..].chars().next();
+                !next.is_some_and(|next| next.is_alphanumeric() || next == '_' || next == '-')
+            })
+        });
+        known
+            .cloned()
+            .or_else(|| HOMES.find(text).map(|found| found.as_str().to_owned()))
+    }
+}
+
+/// What the file must be, whatever a run says. `folder` is where links start from.
+pub(crate) fn file(notebook: &Notebook, folder: &Path, places: &Places) -> Result<Vec<Failure>> {
+    let mut failures = Vec::new();
+    let json = notebook.json();
+    if (json["nbformat"].as_u64(), json["nbformat_minor"].as_u64()) != (Some(4), Some(5)) {
+        failures.push(Failure::whole("it must be in notebook format 4.5"));
+    }
+    if json["metadata"]["kernelspec"]["name"] != "rust" {
+        failures.push(Failure::whole("its kernel must be named `rust`"));
+    }
+    let mut ids: Vec<&str> = Vec::new();
+    for cell in json["cells"].as_array().into_iter().flatten() {
+        match cell["id"].as_str() {
+            Some(id) if ids.contains(&id) => {
+                failures.push(Failure::whole(format!("two cells have the id `{id}`")))
+            }
+            Some(id) => ids.push(id),
+            None => failures.push(Failure::whole("a cell has no id")),
+        }
+    }
+    match notebook.code().next() {
+        Some(first) if first.source.trim_end() != FIRST_CELL => {
+            failures.push(Failure::of(
+                first,
+                format!("the first code cell must be, in every notebook:\n{FIRST_CELL}"),
+            ));
+        }
+        Some(_) => {}
+        None => failures.push(Failure::whole("it has no code cell")),
+    }
+    if let Err(error) = notebook.exercises() {
+        failures.push(Failure::whole(error.to_string()));
+    }
+    for cell in &notebook.cells {
+        if cell.kind == Kind::Markdown {
+            failures.extend(
+                broken_links(notebook, cell, folder)
+                    .into_iter()
+                    .map(|what| Failure::of(cell, what)),
+            );
+        }
+        match (&cell.rules.error, cell.meant_to_fail) {
+            (Some(_), false) => failures.push(Failure::of(cell, "it names an `error` but has no tag `raises-exception`")),
+            (None, true) => failures
+                .push(Failure::of(cell, "it is tagged `raises-exception` but its metadata names no `error`: {\"pinlab\": {\"error\": \"E0…\"}}")),
+            _ => {}
+        }
+        failures.extend(machine_path(cell, places).map(|what| Failure::of(cell, what)));
+    }
+    Ok(failures)
+}
+
+/// What a plain run must show: every cell does what it says, every starter is told ✗, and the outputs are the committed ones.
+pub(crate) fn run(committed: &Notebook, fresh: &Notebook, places: &Places) -> Result<Vec<Failure>> {
+    let mut failures = conduct(fresh, places);
+    for exercise in fresh.exercises()? {
+        failures.extend(verdict(fresh, &exercise, '✗', '✓', "the starter"));
+    }
+    if never_run(committed) {
+        failures.push(Failure {
+            blessable: true,
+            ..Failure::whole("it was never run: its outputs are not in the file")
+        });
+        return Ok(failures);
+    }
+    let (before, after) = (mask::masked(committed)?, mask::masked(fresh)?);
+    for (cell, (before, after)) in fresh.cells.iter().zip(before.iter().zip(&after)) {
+        if before != after {
+            let what = format!(
+                "it shows something else than the file has (- file, + now; addresses are named in order of appearance):\n{}",
+                diff(before, after)
+            );
+            failures.push(Failure {
+                blessable: true,
+                ..Failure::of(cell, what)
+            });
+        }
+    }
+    Ok(failures)
+}
+
+/// What a run with the solutions in the starters' places must show: every cell does what it says, every check is told ✓.
+pub(crate) fn solved(fresh: &Notebook, exercises: &[Exercise], places: &Places) -> Vec<Failure> {
+    let mut failures = conduct(fresh, places);
+    for exercise in exercises {
+        failures.extend(verdict(fresh, exercise, '✓', '✗', "the solution"));
+    }
+    failures
+}
+
+/// What holds of each cell in any run.
+fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for cell in fresh.code() {
+        let texts = mask::sections(&cell.outputs);
+        let error = texts.iter().find(|section| section.title == "error");
+        let panic = texts
+            .iter()
+            .find(|section| section.title == "stderr" && section.text.contains("panicked at"));
+        let late = cell
+            .seconds
+            .is_some_and(|seconds| seconds >= cell.limit() as f64);
+        if late {
+            failures.push(Failure::of(
+                cell,
+                format!("it took longer than the {} s it may take", cell.limit()),
+            ));
+        }
+        match (cell.meant_to_fail, error.or(panic)) {
+            (false, Some(section)) if !late => {
+                let how = if section.title == "error" {
+                    "it fails"
+                } else {
+                    "it panics"
+                };
+                failures.push(Failure::of(
+                    cell,
+                    format!("{how}:\n{}", section.text.trim()),
+                ));
+            }
+            (true, None) => {
+                failures.push(Failure::of(
+                    cell,
+                    "it is tagged `raises-exception`, but nothing in it failed",
+                ));
+            }
+            (true, Some(_)) => {
+                let failed_with = |code: &String| {
+                    let told =
+                        |section: &&Section| ["error", "stderr"].contains(&section.title.as_str());
+                    texts
+                        .iter()
+                        .filter(told)
+                        .any(|section| section.text.contains(code.as_str()))
+                };
+                if let Some(code) = cell.rules.error.as_ref().filter(|code| !failed_with(code)) {
+                    let said: Vec<_> = texts.iter().map(|section| section.text.trim()).collect();
+                    failures.push(Failure::of(
+                        cell,
+                        format!("it must fail with `{code}`, but says:\n{}", said.join("\n")),
+                    ));
+                }
+            }
+            _ => {}
+        }
+        failures.extend(machine_path(cell, places).map(|what| Failure::of(cell, what)));
+    }
+    failures
+}
+
+fn verdict(
+    fresh: &Notebook,
+    exercise: &Exercise,
+    wanted: char,
+    unwanted: char,
+    who: &str,
+) -> Option<Failure> {
+    let check = &fresh.cells[exercise.check];
+    let said: String = mask::sections(&check.outputs)
+        .into_iter()
+        .map(|section| section.text)
+        .collect();
+    (!said.contains(wanted) || said.contains(unwanted)).then(|| {
+        let what = format!(
+            "exercise `{}`: {who} must be told {wanted}, but the check says:\n{}",
+            exercise.name,
+            said.trim()
+        );
+        Failure::of(check, what)
+    })
+}
+
+fn machine_path(cell: &Cell, places: &Places) -> Option<String> {
+    let texts = mask::sections(&cell.outputs);
+    let found = texts
+        .iter()
+        .find_map(|section| places.find(&section.text))?;
+    Some(format!("its output names a place on this machine: {found}"))
+}
+
+/// True if the notebook is as its author wrote it: no run has left anything in it.
+pub(crate) fn never_run(notebook: &Notebook) -> bool {
+    notebook
+        .code()
+        .all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
+}
+
+fn broken_links(notebook: &Notebook, cell: &Cell, folder: &Path) -> Vec<String> {
+    let broken = |link: &String| -> bool {
+        if link.contains("://") || link.starts_with("mailto:") || link.starts_with("attachment:") {
+            return false;
+        }
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let target = if file.is_empty() {
+            notebook.path.clone()
+        } else {
+            folder.join(file.replace("%20", " "))
+        };
+        if !target.exists() {
+            return true;
+        }
+        let is_notebook = target
+            .extension()
+            .is_some_and(|extension| extension == "ipynb");
+        !anchor.is_empty()
+            && is_notebook
+            && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
+    };
+    markdown::links(&cell.source)
+        .into_iter()
+        .filter(broken)
+        .map(|link| format!("its link leads nowhere: {link}"))
+        .collect()
+}
+
+fn has_anchor(notebook: &Notebook, anchor: &str) -> bool {
+    let prose = notebook
+        .cells
+        .iter()
+        .filter(|cell| cell.kind == Kind::Markdown);
+    prose
+        .flat_map(|cell| markdown::anchors(&cell.source))
+        .any(|name| name == anchor)
+}
+
+/// The lines that differ, each with the section it is in and a line of context.
+fn diff(before: &[Section], after: &[Section]) -> String {
+    let text = |sections: &[Section]| -> String {
+        sections
+            .iter()
+            .map(|section| format!("[{}]\n{}\n", section.title, section.text))
+            .collect()
+    };
+    let (before, after) = (text(before), text(after));
+    let diff = TextDiff::from_lines(&before, &after);
+    let mut out = String::new();
+    for (position, group) in diff.grouped_ops(1).iter().enumerate() {
+        if position > 0 {
+            out.push_str("  …\n");
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            out.push_str(&format!(
+                "{sign} {}\n",
+                change.value().trim_end_matches('\n')
+            ));
+        }
+    }
+    out.trim_end().to_owned()
+}

@@ -1,0 +1,96 @@
+//! What the runner needs from prose: the `rust` blocks of solutions, the links, and the headings that links may lead to.
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+
+/// The text of every fenced `rust` block.
+pub(crate) fn rust_blocks(source: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for event in parse(source) {
+        match event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language)))
+                if language.as_ref() == "rust" =>
+            {
+                open = Some(String::new());
+            }
+            Event::Text(text) => {
+                if let Some(block) = &mut open {
+                    block.push_str(&text);
+                }
+            }
+            Event::End(TagEnd::CodeBlock) => {
+                if let Some(block) = open.take() {
+                    blocks.push(block.trim_end().to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    blocks
+}
+
+/// The destination of every link and picture.
+pub(crate) fn links(source: &str) -> Vec<String> {
+    parse(source)
+        .filter_map(|event| match event {
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                Some(dest_url.into_string())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The names under which JupyterLab can jump to this cell's headings: their text, with dashes for spaces.
+pub(crate) fn anchors(source: &str) -> Vec<String> {
+    let mut anchors = Vec::new();
+    let mut open: Option<String> = None;
+    for event in parse(source) {
+        match event {
+            Event::Start(Tag::Heading { .. }) => open = Some(String::new()),
+            Event::Text(text) | Event::Code(text) => {
+                if let Some(heading) = &mut open {
+                    heading.push_str(&text);
+                }
+            }
+            Event::End(TagEnd::Heading(_)) => {
+                if let Some(heading) = open.take() {
+                    anchors.push(heading.trim().replace(' ', "-"));
+                }
+            }
+            _ => {}
+        }
+    }
+    anchors
+}
+
+fn parse(source: &str) -> Parser<'_> {
+    Parser::new_ext(
+        source,
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_solution_is_the_rust_block_in_the_details() {
+        let cell = "<details><summary>Solution</summary>\n\n```rust\nlet x = 1;\nlet y = 2;\n```\n\n</details>";
+        assert_eq!(rust_blocks(cell), ["let x = 1;\nlet y = 2;"]);
+        assert!(rust_blocks("```text\nno\n```").is_empty());
+    }
+
+    #[test]
+    fn links_and_anchors_are_found() {
+        assert_eq!(
+            links("See [this](01-a.ipynb#Why) and ![that](p.svg)."),
+            ["01-a.ipynb#Why", "p.svg"]
+        );
+        assert_eq!(
+            anchors("# What is `Pin`?\ntext\n## And then"),
+            ["What-is-Pin?", "And-then"]
+        );
+    }
+}

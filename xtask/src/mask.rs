@@ -1,0 +1,366 @@
+//! What two runs of one cell must have in common: its outputs with everything replaced that may rightly differ.
+//!
+//! ```text
+//! "a lives at 0x00007ffd3c1a0b48, polled in 1.8 µs"   one run
+//! "a lives at A1, polled in ‹time›"                   every run
+//! ```
+//!
+//! 1. An address becomes a name, `A1`, `A2`, … in order of first appearance in the whole notebook. Equal addresses get
+//!    equal names, however they are written, so "the same place" and "another place" stay checkable.
+//! 2. A number with a unit of time, or with `/s` after it, becomes `‹time›`.
+//! 3. What the kernel adds by chance goes: colours, build chatter, thread numbers, positions in generated code.
+//! 4. What a cell's own `mask` matches becomes `▒`.
+//! 5. Spaces are squeezed on a line where anything was replaced: columns are padded to the width of what stood there.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result};
+use regex::{Captures, Regex};
+use serde_json::Value;
+
+use crate::notebook::{Kind, Notebook, joined};
+
+/// One text of a cell's output.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Section {
+    /// `stdout`, `stderr`, `error`, or a mime type.
+    pub(crate) title: String,
+    pub(crate) text: String,
+}
+
+/// The texts of every cell of a notebook, masked; one list a cell.
+pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
+    let mut names = Names::default();
+    notebook
+        .cells
+        .iter()
+        .map(|cell| {
+            let extra: Vec<Regex> = cell
+                .rules
+                .mask
+                .iter()
+                .map(|mask| {
+                    Regex::new(mask).with_context(|| {
+                        format!("{}: `mask` is no regular expression", cell.label())
+                    })
+                })
+                .collect::<Result<_>>()?;
+            Ok(match cell.kind {
+                Kind::Code => sections(&cell.outputs)
+                    .into_iter()
+                    .map(|section| Section {
+                        text: names.mask(&section, &extra),
+                        title: section.title,
+                    })
+                    .collect(),
+                Kind::Markdown => Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// The texts of a cell's outputs as they are, without colours and build chatter.
+///
+/// The two streams race each other and the pictures, so each stream is put together whole: stdout comes first, stderr last.
+pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
+    let stream = |name: &str| -> Option<Section> {
+        let text: String = outputs
+            .iter()
+            .filter(|output| output["output_type"] == "stream" && output["name"] == name)
+            .map(|output| joined(&output["text"]))
+            .collect();
+        let text = without_chatter(&without_colours(&text));
+        (!text.is_empty()).then(|| Section {
+            title: name.to_owned(),
+            text,
+        })
+    };
+    let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
+    for output in outputs {
+        if output["output_type"] == "error" {
+            let mut text = joined(&output["evalue"]);
+            for line in output["traceback"].as_array().into_iter().flatten() {
+                text.push('\n');
+                text.push_str(line.as_str().unwrap_or_default());
+            }
+            sections.push(Section {
+                title: "error".into(),
+                text: without_chatter(&without_colours(&text)),
+            });
+        }
+        for (mime, data) in output["data"].as_object().into_iter().flatten() {
+            let text = match data {
+                Value::String(_) | Value::Array(_) => joined(data),
+                other => other.to_string(),
+            };
+            sections.push(Section {
+                title: mime.clone(),
+                text: without_colours(&text),
+            });
+        }
+    }
+    sections.extend(stream("stderr"));
+    sections
+}
+
+/// Drops the lines with which cargo tells what it builds: `   Compiling pinlab v0.1.0 (…)`.
+pub(crate) fn without_chatter(text: &str) -> String {
+    static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
+        regex(
+            r"(?m)^ +(?:Adding|Blocking|Checking|Compiling|Downloaded|Downloading|Dirty|Finished|Fresh|Locking|Updating)\b.*\n?",
+        )
+    });
+    CHATTER.replace_all(text, "").into_owned()
+}
+
+fn without_colours(text: &str) -> String {
+    static COLOUR: LazyLock<Regex> = LazyLock::new(|| regex(r"\x1b\[[0-9;]*[A-Za-z]"));
+    COLOUR.replace_all(text, "").into_owned()
+}
+
+/// Names of addresses, given in order of appearance.
+#[derive(Debug, Default)]
+struct Names(HashMap<u64, usize>);
+
+impl Names {
+    fn mask(&mut self, section: &Section, extra: &[Regex]) -> String {
+        static TIMED_PICTURE: LazyLock<Regex> =
+            LazyLock::new(|| regex(r#"<svg\b[^>]*\bdata-timing="true""#));
+        if TIMED_PICTURE.is_match(&section.text) {
+            return "(a picture of times)".into();
+        }
+        section
+            .text
+            .lines()
+            .map(|line| self.mask_line(line, extra))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn mask_line(&mut self, line: &str, extra: &[Regex]) -> String {
+        static KERNEL: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
+            [
+                (regex(r"(thread '[^']*') \(\d+\)"), "$1"),
+                (regex(r"\bsrc/lib\.rs:\d+(?::\d+)?"), "src/lib.rs"),
+                (regex(r"\bcommand_\d+(?::\d+)*"), "command"),
+            ]
+        });
+        static RATE: LazyLock<Regex> = LazyLock::new(|| {
+            regex(
+                r"\b\d[\d_,]*(?:\.\d+)?(?:e\d+)?(?: ?[kMG]\b)?(?: ?[\p{Alphabetic}-]+)?/s(?:ec|econd)?\b",
+            )
+        });
+        static TIME: LazyLock<Regex> = LazyLock::new(|| {
+            regex(r"\b\d[\d_,]*(?:\.\d+)?(?:e-?\d+)? ?(?:ns|µs|μs|us|ms|s|secs?|seconds?)\b")
+        });
+        static HEX: LazyLock<Regex> =
+            LazyLock::new(|| regex(r"\b(?:0[xX]([0-9a-fA-F]+)|([0-9a-fA-F]{16}))\b"));
+
+        let mut text = line.to_owned();
+        for mask in extra {
+            text = mask.replace_all(&text, "▒").into_owned();
+        }
+        for (pattern, plain) in KERNEL.iter() {
+            text = pattern.replace_all(&text, *plain).into_owned();
+        }
+        text = RATE.replace_all(&text, "‹rate›").into_owned();
+        text = TIME.replace_all(&text, "‹time›").into_owned();
+        text = HEX
+            .replace_all(&text, |found: &Captures<'_>| {
+                // A zero-padded small number is a size or an offset, and must not differ: leading zeros do not count.
+                let (digits, least) = match (found.get(1), found.get(2)) {
+                    (Some(digits), _) => (digits.as_str(), 0x1_0000),
+                    (None, Some(digits)) => (digits.as_str(), 1 << 20),
+                    (None, None) => unreachable!("one of the two alternatives matched"),
+                };
+                match u64::from_str_radix(digits, 16) {
+                    Ok(address) if address >= least => format!("A{}", self.name(address)),
+                    _ => found[0].to_owned(),
+                }
+            })
+            .into_owned();
+        if text == line {
+            text
+        } else {
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    fn name(&mut self, address: u64) -> usize {
+        let next = self.0.len() + 1;
+        *self.0.entry(address).or_insert(next)
+    }
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the pattern is ours and is tested")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mask(text: &str) -> String {
+        let section = Section {
+            title: "stdout".into(),
+            text: text.into(),
+        };
+        Names::default().mask(&section, &[])
+    }
+
+    #[test]
+    fn the_same_address_gets_the_same_name_however_it_is_written() {
+        assert_eq!(
+            mask("0x7ffd3c1a0b48 0x00007ffd3c1a0b48 00007ffd3c1a0b48"),
+            "A1 A1 A1"
+        );
+        assert_eq!(mask("0x7FFD3C1A0B48 0x7ffd3c1a0b48"), "A1 A1");
+    }
+
+    #[test]
+    fn different_addresses_get_different_names_in_order_of_appearance() {
+        assert_eq!(
+            mask("b 0x55ff00000010\na 0x55ff00000008\nb 0x55ff00000010"),
+            "b A1\na A2\nb A1"
+        );
+        assert_ne!(
+            mask("0x55ff00000010 0x55ff00000010"),
+            mask("0x55ff00000010 0x55ff00000008")
+        );
+    }
+
+    #[test]
+    fn names_last_through_the_whole_notebook() {
+        let cell = |text: &str| {
+            json!({"cell_type": "code", "metadata": {}, "source": [],
+            "outputs": [{"output_type": "stream", "name": "stdout", "text": [text]}]})
+        };
+        let text = json!({"cells": [cell("0x55ff00000010"), cell("0x55ff00000020"), cell("0x55ff00000010")]});
+        let notebook = Notebook::parse("n.ipynb".as_ref(), &text.to_string()).unwrap();
+        let texts: Vec<_> = masked(&notebook)
+            .unwrap()
+            .into_iter()
+            .map(|cell| cell[0].text.clone())
+            .collect();
+        assert_eq!(texts, ["A1", "A2", "A1"]);
+    }
+
+    #[test]
+    fn short_and_small_hex_words_are_left_alone() {
+        for text in [
+            "0x10",
+            "0xffff",
+            "0x0000000000000008",
+            "0000000000000018",
+            "deadbeef",
+            "00000000000fffff",
+        ] {
+            assert_eq!(mask(text), text);
+        }
+        assert_eq!(mask("0000000000100000"), "A1");
+    }
+
+    #[test]
+    fn times_and_rates_are_masked_and_other_numbers_are_not() {
+        for text in [
+            "1.5 ms",
+            "12ms",
+            "3 µs",
+            "3 us",
+            "1_000 ns",
+            "2s",
+            "1 second",
+            "2.5 seconds",
+        ] {
+            assert_eq!(mask(text), "‹time›", "{text}");
+        }
+        for text in ["1234/s", "1_234_567 polls/s", "12.3 M wakes/s", "9/second"] {
+            assert_eq!(mask(text), "‹rate›", "{text}");
+        }
+        for text in [
+            "3 polls", "8 bytes", "5 slots", "Suspend0", "1 / 2", "v1.2.3",
+        ] {
+            assert_eq!(mask(text), text);
+        }
+    }
+
+    #[test]
+    fn padding_around_something_masked_does_not_count() {
+        assert_eq!(mask("poll     9.1 µs  a"), mask("poll   110.1 µs  a"));
+        assert_ne!(mask("poll  a"), mask("poll a"));
+    }
+
+    #[test]
+    fn what_the_kernel_adds_by_chance_is_dropped() {
+        assert_eq!(
+            mask("thread '<unnamed>' (15192) panicked at src/lib.rs:114:2:"),
+            mask("thread '<unnamed>' (77) panicked at src/lib.rs:98:2:")
+        );
+        assert_eq!(mask(" ╭─[ command_6:1:1 ]"), mask(" ╭─[ command_7:1:1 ]"));
+        assert_eq!(
+            without_chatter("   Compiling pinlab v0.1.0 (/somewhere)\nhello\n    Updating index\n"),
+            "hello\n"
+        );
+        assert_eq!(
+            without_chatter("Compiling is what cargo does\n"),
+            "Compiling is what cargo does\n"
+        );
+    }
+
+    #[test]
+    fn a_cells_own_masks_hide_what_they_match() {
+        let section = Section {
+            title: "stdout".into(),
+            text: "port 40123 open".into(),
+        };
+        assert_eq!(
+            Names::default().mask(&section, &[regex(r"port \d+")]),
+            "▒ open"
+        );
+    }
+
+    #[test]
+    fn pictures_are_compared_unless_they_show_times() {
+        assert_eq!(
+            mask("<svg><text>0x55ff00000010</text></svg>"),
+            "<svg><text>A1</text></svg>"
+        );
+        assert_eq!(
+            mask("<svg data-timing=\"true\"><text x=\"1.7\"/></svg>"),
+            "(a picture of times)"
+        );
+    }
+
+    #[test]
+    fn each_stream_is_put_together_whole() {
+        let outputs = [
+            json!({"output_type": "stream", "name": "stderr", "text": "one\n"}),
+            json!({"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]}),
+            json!({"output_type": "stream", "name": "stderr", "text": ["two\n"]}),
+        ];
+        let found = sections(&outputs);
+        assert_eq!(
+            found[0],
+            Section {
+                title: "stdout".into(),
+                text: "a\nb\n".into()
+            }
+        );
+        assert_eq!(
+            found[1],
+            Section {
+                title: "stderr".into(),
+                text: "one\ntwo\n".into()
+            }
+        );
+    }
+
+    #[test]
+    fn colours_do_not_count() {
+        let error = json!({"output_type": "error", "ename": "Error", "evalue": "x", "traceback": ["\u{1b}[31m[E0382] Error:\u{1b}[0m x"]});
+        assert_eq!(sections(&[error])[0].text, "x\n[E0382] Error: x");
+    }
+}

@@ -1,0 +1,257 @@
+//! What `cargo lab` installs, and how to start what it installed.
+//!
+//! ```text
+//! <the user's cache folder>/pinlab/
+//!   kernel-…      evcxr_jupyter
+//!   python-…      a virtual environment with JupyterLab; the kernel spec is inside it
+//!   launcher-…    a copy of this program: what Jupyter starts in the kernel's place
+//!   warm-…        nothing but the fact that the first cell has been run here once
+//! ```
+//!
+//! Each component is named after all that decides what is in it, so that clones of different versions share what is equal
+//! and do not disturb each other. How they are made all or nothing: [`store`].
+
+pub(crate) mod kernel;
+pub(crate) mod python;
+pub(crate) mod store;
+pub(crate) mod tools;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::launcher;
+use crate::notebook::{FIRST_CELL, Notebook};
+use crate::runner;
+use crate::ui::Ui;
+use store::Store;
+
+/// An installed lab.
+#[derive(Clone, Debug)]
+pub(crate) struct Lab {
+    /// The virtual environment.
+    python: PathBuf,
+}
+
+impl Lab {
+    /// The command `jupyter <application>` of this lab.
+    pub(crate) fn jupyter(&self, application: &str) -> Command {
+        let mut command = python::command(&self.python);
+        // By module, not by script: a script names its interpreter in its first line, which systems cut when it is long.
+        command.args([
+            "-m",
+            if application == "lab" {
+                "jupyterlab"
+            } else {
+                application
+            },
+        ]);
+        // Another kernel of the same name that this user has must not come first.
+        let own = python::jupyter_data(&self.python);
+        let others = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
+        let paths = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+        if let Ok(paths) = std::env::join_paths(std::iter::once(own).chain(paths)) {
+            command.env("JUPYTER_PATH", paths);
+        }
+        command
+    }
+}
+
+/// The names of the components that this clone needs, with this user's tools.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) kernel: String,
+    pub(crate) python: String,
+    pub(crate) launcher: String,
+    pub(crate) warm: String,
+}
+
+impl Names {
+    pub(crate) fn of(project: &Path) -> Result<Self> {
+        let machine = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let manifest = project.join("support-crate/Cargo.toml");
+        let dependencies = fs::read_to_string(&manifest)
+            .with_context(|| format!("cannot read {}", manifest.display()))?;
+        let compiler = tools::rustc_version()?;
+        let kernel = format!("kernel-{}-{machine}", kernel::VERSION);
+        Ok(Self {
+            python: format!(
+                "python-{}-{machine}",
+                digest(&[python::LOCK, python::SETTINGS])
+            ),
+            launcher: format!("launcher-{}-{machine}", digest(&[launcher::SOURCE])),
+            warm: format!(
+                "warm-{}-{machine}",
+                digest(&[&kernel, &compiler, FIRST_CELL, &dependencies])
+            ),
+            kernel,
+        })
+    }
+}
+
+/// Sets up whatever is missing. Does nothing, and is fast, when nothing is.
+pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
+    let store = Store::of_user()?;
+    let names = Names::of(project)?;
+    if let Some(lab) = installed(&store, &names)? {
+        return Ok(lab);
+    }
+    let _lock = store.lock(ui)?;
+    // Another set-up may have done all of it while this one waited.
+    if let Some(lab) = installed(&store, &names)? {
+        return Ok(lab);
+    }
+    ui.say(format!(
+        "Setting up the lab in {} (once; later starts need none of this).",
+        store.root().display()
+    ));
+    store.sweep()?;
+    install(ui, project, &store, &names).map_err(explained)
+}
+
+/// The lab, if every component is there and its Python still runs.
+fn installed(store: &Store, names: &Names) -> Result<Option<Lab>> {
+    let found = (
+        store.find(&names.kernel),
+        store.find(&names.launcher),
+        store.find(&names.python),
+        store.find(&names.warm),
+    );
+    let (Some(kernel), Some(launcher), Some(python), Some(_)) = found else {
+        return Ok(None);
+    };
+    if !python::works(&python) {
+        return Ok(None);
+    }
+    write_kernel_spec(&python, &launcher, &kernel)?;
+    Ok(Some(Lab { python }))
+}
+
+fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab> {
+    tools::check_linker()?;
+    tools::check_rust_source(ui)?;
+    // Python comes first: it takes a minute and its absence is the likeliest failure; the kernel takes six.
+    if store
+        .find(&names.python)
+        .is_some_and(|python| !python::works(&python))
+    {
+        ui.say(
+            "The Python that the lab was installed with is gone: installing the environment anew.",
+        );
+        store.forget(&names.python)?;
+    }
+    let python = store.make(&names.python, |folder| python::install(ui, folder))?;
+    let kernel = store.make(&names.kernel, |folder| {
+        kernel::install(ui, folder, &store.build_folder())
+    })?;
+    store.remove_build_folder()?;
+    let launcher = store.make(&names.launcher, |folder| {
+        fs::copy(std::env::current_exe()?, launcher_program(folder))
+            .context("cannot copy this program")?;
+        Ok(())
+    })?;
+    kernel::install_spec_files(&kernel, &python::jupyter_data(&python))?;
+    write_kernel_spec(&python, &launcher, &kernel)?;
+    let lab = Lab { python };
+    store.make(&names.warm, |_| warm(ui, project, &lab))?;
+    Ok(lab)
+}
+
+/// Runs the first cell once, so that what it downloads is downloaded and what it compiles is in the kernel's compile cache.
+fn warm(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
+    let code = |source: &str, number: u32| {
+        json!({"cell_type": "code", "id": format!("cell-{number}"), "metadata": {"pinlab": {"limit": 900}},
+               "execution_count": null, "outputs": [], "source": source})
+    };
+    let text = json!({
+        "cells": [code(FIRST_CELL, 1), code("let warm = 1_u8;\nprintln!(\"{warm}\");", 2)],
+        "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}},
+        "nbformat": 4, "nbformat_minor": 5,
+    });
+    let folder = project.join("notebooks");
+    let notebook = Notebook::parse(&folder.join("warm.ipynb"), &text.to_string())?;
+    // A clone without notebooks yet has the same first cell, one folder beside the support crate.
+    let folder = if folder.is_dir() {
+        folder
+    } else {
+        project.join("support-crate")
+    };
+    let activity = ui.start("running the first cell once, to warm the compile cache");
+    let run = runner::execute(lab, &notebook, &folder, |_| {});
+    let seconds = activity.end();
+    let fresh = run?.map_err(|death| anyhow!("the kernel died: {}", death.message))?;
+    let last = fresh
+        .code()
+        .last()
+        .map(|cell| crate::mask::sections(&cell.outputs));
+    let printed = last
+        .iter()
+        .flatten()
+        .any(|section| section.title == "stdout" && section.text.trim() == "1");
+    if !printed {
+        let said = fresh
+            .code()
+            .flat_map(|cell| crate::mask::sections(&cell.outputs))
+            .map(|section| section.text);
+        bail!(
+            "the first cell of the notebooks does not work:\n{}",
+            said.collect::<Vec<_>>().join("\n")
+        );
+    }
+    ui.say(format!("ok      the first cell runs  ({seconds:.1} s)"));
+    Ok(())
+}
+
+/// Writes the kernel spec named `rust` into the environment, if it is not there already as it must be.
+fn write_kernel_spec(python: &Path, launcher: &Path, kernel: &Path) -> Result<()> {
+    let data = python::jupyter_data(python);
+    let text = serde_json::to_string_pretty(&json!({
+        "argv": [launcher_program(launcher), "kernel", kernel::program(kernel), "--control_file", "{connection_file}"],
+        "display_name": "Rust",
+        "language": "rust",
+        "interrupt_mode": "message",
+        // On each start the kernel mends what it takes for its own installation: it must find it here, and not
+        // change one that the user has.
+        "env": {"JUPYTER_PATH": data},
+    }))?;
+    let path = data.join("kernels").join("rust").join("kernel.json");
+    if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    store::write_whole(&path, &text)
+}
+
+fn launcher_program(folder: &Path) -> PathBuf {
+    folder.join(format!("launcher{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Adds what is most often behind a failed installation.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    if error.downcast_ref::<tools::Missing>().is_none() && !launcher::online() {
+        return error.context(
+            "The set-up needs the network, and cargo does not reach its package registry.\n\
+             Connect (or set the proxy: HTTPS_PROXY), then run the same command again: it goes on where it stopped",
+        );
+    }
+    error.context(
+        "The set-up did not finish. Nothing half-installed is left; the next run goes on from here",
+    )
+}
+
+fn digest(texts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update(text.replace("\r\n", "\n"));
+        hasher.update([0]);
+    }
+    hasher
+        .finalize()
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

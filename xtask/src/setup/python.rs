@@ -1,0 +1,226 @@
+//! The Python environment: JupyterLab and the commands that run notebooks, at the versions of `requirements.lock`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::setup::store;
+use crate::setup::tools::{self, Missing, how_to_get};
+use crate::ui::Ui;
+
+/// Every package with its version, for every system and every Python that the lab supports.
+pub(crate) const LOCK: &str = include_str!("../../requirements.lock");
+
+/// JupyterLab's settings for this lab: no pop-up about news, no look-up of newer versions.
+pub(crate) const SETTINGS: &str = r#"{
+  "@jupyterlab/apputils-extension:notification": {
+    "checkForUpdates": false,
+    "doNotDisturbMode": false,
+    "fetchNews": "false"
+  }
+}
+"#;
+
+/// The oldest Python that works.
+pub(crate) const OLDEST: (u32, u32) = (3, 10);
+
+/// A Python interpreter that was found on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Python {
+    /// How to start it: a program and its first arguments.
+    pub(crate) command: Vec<OsString>,
+    pub(crate) version: (u32, u32),
+}
+
+/// Installs the environment into `folder`.
+pub(crate) fn install(ui: &Ui, folder: &Path) -> Result<()> {
+    let lock = tempfile::Builder::new().suffix(".txt").tempfile()?;
+    std::fs::write(lock.path(), LOCK)?;
+    if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path())?) {
+        with_pip(ui, folder, lock.path())?;
+    }
+    store::write_whole(
+        &jupyter_data(folder)
+            .join("lab")
+            .join("settings")
+            .join("overrides.json"),
+        SETTINGS,
+    )
+}
+
+/// True if it worked; if not, pip has its turn.
+fn with_uv(ui: &Ui, folder: &Path, lock: &Path) -> Result<bool> {
+    let mut make = Command::new("uv");
+    make.args(["venv", "--allow-existing", "--python"])
+        .arg(format!(">={}.{}", OLDEST.0, OLDEST.1))
+        .arg(folder);
+    let mut fill = Command::new("uv");
+    fill.args(["pip", "install", "--python"])
+        .arg(interpreter(folder))
+        .arg("--requirement")
+        .arg(lock);
+    for command in [&mut make, &mut fill] {
+        let finished = ui.run(
+            "installing JupyterLab with uv",
+            command.stdin(Stdio::null()),
+        )?;
+        if !finished.status.success() {
+            ui.say(format!(
+                "uv could not install JupyterLab; trying pip.\n{}",
+                finished.tail().trim_end()
+            ));
+            return Ok(false);
+        }
+    }
+    ui.say("ok      JupyterLab, with uv");
+    Ok(true)
+}
+
+fn with_pip(ui: &Ui, folder: &Path, lock: &Path) -> Result<()> {
+    let python = choose(&found()).map_err(anyhow::Error::new)?;
+    if !python.runs("import venv, ensurepip") {
+        return Err(missing_venv(python.version).into());
+    }
+    let mut make = python.start();
+    make.args(["-m", "venv", "--clear"])
+        .arg(folder)
+        .stdin(Stdio::null());
+    let finished = ui.run("making a Python environment", &mut make)?;
+    if !finished.status.success() {
+        bail!(
+            "Python could not make a virtual environment:\n{}",
+            finished.tail()
+        );
+    }
+    let mut fill = command(folder);
+    fill.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        "--requirement",
+    ]);
+    let finished = ui.run(
+        "installing JupyterLab with pip",
+        fill.arg(lock).stdin(Stdio::null()),
+    )?;
+    if !finished.status.success() {
+        bail!("pip could not install JupyterLab:\n{}", finished.tail());
+    }
+    ui.say(format!(
+        "ok      JupyterLab, with pip  ({:.1} s)",
+        finished.seconds
+    ));
+    Ok(())
+}
+
+impl Python {
+    fn start(&self) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]);
+        command
+    }
+
+    pub(crate) fn runs(&self, code: &str) -> bool {
+        tools::succeeds(self.start().args(["-c", code]))
+    }
+}
+
+/// Every Python on the search path, in the order in which they are tried.
+pub(crate) fn found() -> Vec<Python> {
+    let names: [&[&str]; 8] = [
+        &["python3"],
+        &["python"],
+        &["py", "-3"],
+        &["python3.14"],
+        &["python3.13"],
+        &["python3.12"],
+        &["python3.11"],
+        &["python3.10"],
+    ];
+    names.into_iter().filter_map(probe).collect()
+}
+
+fn probe(command: &[&str]) -> Option<Python> {
+    let output = Command::new(command[0])
+        .args(&command[1..])
+        .args(["-c", "import sys; print(*sys.version_info[:2])"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().split_once(' ')?;
+    let version = (major.parse().ok()?, minor.parse().ok()?);
+    Some(Python {
+        command: command.iter().map(OsString::from).collect(),
+        version,
+    })
+}
+
+/// The first that is new enough.
+pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
+    if let Some(python) = found.iter().find(|python| python.version >= OLDEST) {
+        return Ok(python.clone());
+    }
+    let (major, minor) = OLDEST;
+    let what = match found.first() {
+        None => {
+            format!("Python {major}.{minor} or newer (none was found as python3, python or py)")
+        }
+        Some(old) => format!(
+            "Python {major}.{minor} or newer (found {}.{})",
+            old.version.0, old.version.1
+        ),
+    };
+    Err(Missing::new(
+        what,
+        how_to_get(
+            "apt install python3 python3-venv, or your system's equal; or install uv, which brings its own Python",
+            "brew install python; or install uv, which brings its own Python",
+            "winget install Python.Python.3.13; or install uv, which brings its own Python",
+        ),
+    ))
+}
+
+/// Debian and its kin ship Python without the module that makes environments.
+pub(crate) fn missing_venv((major, minor): (u32, u32)) -> Missing {
+    Missing::new(
+        format!("the `venv` module of Python {major}.{minor}"),
+        format!(
+            "apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"
+        ),
+    )
+}
+
+/// A command that runs the environment's Python, undisturbed by the user's own packages.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(interpreter(folder));
+    command
+        .env_remove("PYTHONHOME")
+        .env_remove("PYTHONPATH")
+        .env("PYTHONNOUSERSITE", "1");
+    command
+}
+
+/// True if the environment's Python still starts: it needs the Python that it was made with.
+pub(crate) fn works(folder: &Path) -> bool {
+    tools::succeeds(command(folder).args(["-c", ""]))
+}
+
+/// Where Jupyter looks for kernels and settings in this environment.
+pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
+    folder.join("share").join("jupyter")
+}
+
+fn interpreter(folder: &Path) -> PathBuf {
+    if cfg!(windows) {
+        folder.join("Scripts").join("python.exe")
+    } else {
+        folder.join("bin").join("python")
+    }
+}

@@ -1,0 +1,80 @@
+//! `cargo verify`: everything that must hold, counted.
+//!
+//! Each check is one line, `ok` or `FAILED`, with its time; a failed one is followed by what was seen. The last line is
+//! always `N passed, N failed` and nothing else.
+
+mod notebooks;
+mod steps;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::ui::Ui;
+
+/// What to verify.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    /// Formatting, lints, documentation and tests of both packages.
+    pub(crate) crates: bool,
+    /// What takes long: the steps of [`steps::FULL`].
+    pub(crate) full: bool,
+    /// Run notebooks: all if the list is empty, else those whose names begin with one of these.
+    pub(crate) notebooks: Option<Vec<String>>,
+    /// Write outputs back where they differ.
+    pub(crate) bless: bool,
+}
+
+/// How many checks passed and how many did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Verifies all of `plan`; true if everything passed.
+pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
+    let ui = Ui::new();
+    let mut tally = Tally::default();
+    if plan.crates {
+        tally.add(steps::run(&ui, project, steps::CRATES)?);
+    }
+    let mut times = String::new();
+    if let Some(wanted) = &plan.notebooks {
+        let (notebooks, table) = notebooks::run(&ui, project, wanted, plan.bless)?;
+        tally.add(notebooks);
+        times = table;
+    }
+    if plan.full {
+        tally.add(steps::run(&ui, project, steps::FULL)?);
+    }
+    if !times.is_empty() {
+        ui.say(format!("\n{times}"));
+    }
+    ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
+    Ok(tally.failed == 0)
+}
+
+/// The line that says how a check ended.
+fn outcome(ui: &Ui, passed: bool, what: &str, seconds: f64, details: &str) {
+    let word = if passed { "ok    " } else { "FAILED" };
+    ui.say(format!("{word}  {what}  ({seconds:.1} s)"));
+    if !details.is_empty() {
+        ui.say(details.trim_end());
+    }
+}

@@ -1,0 +1,373 @@
+//! Runs notebooks side by side, each in kernels of its own, and reports what does not hold.
+//!
+//! A notebook is run twice if it has exercises: as it is, and with the solutions in the starters' places.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Tally, outcome};
+use crate::bless::bless;
+use crate::judge::{self, Failure, Places};
+use crate::notebook::{self, Exercise, Notebook};
+use crate::runner;
+use crate::setup::{self, Lab};
+use crate::ui::Ui;
+
+/// What a kernel needs at most, measured: 650 to 770 MB.
+const KERNEL_BYTES: u64 = 800 << 20;
+
+/// One run of one notebook.
+#[derive(Debug)]
+struct Job {
+    committed: Notebook,
+    /// The exercises that are solved in this run; `None` for the plain run.
+    solved: Option<Vec<Exercise>>,
+}
+
+/// What came of a [`Job`].
+#[derive(Debug)]
+struct Verdict {
+    failures: Vec<Failure>,
+    /// Seconds and label of every cell of a plain run.
+    times: Vec<(f64, String)>,
+    seconds: f64,
+    /// Set if `--bless` rewrote the file.
+    blessed: bool,
+}
+
+/// Runs the notebooks whose names begin with one of `wanted` (all, if it is empty); returns the count and the table of times.
+pub(super) fn run(
+    ui: &Ui,
+    project: &Path,
+    wanted: &[String],
+    bless: bool,
+) -> Result<(Tally, String)> {
+    let folder = project.join("notebooks");
+    let paths = select(&notebook::list(&folder)?, wanted)?;
+    let lab = setup::ensure(ui, project)?;
+    let home = etcetera::home_dir().ok();
+    let places = Places::new([Some(project), home.as_deref()].into_iter().flatten());
+
+    let mut tally = Tally::default();
+    let mut jobs = VecDeque::new();
+    for path in &paths {
+        match Notebook::read(path) {
+            Ok(committed) => {
+                // A notebook whose exercises are malformed is still run once, and is told so by its plain run.
+                let exercises = committed.exercises().unwrap_or_default();
+                jobs.push_back(Job {
+                    committed: committed.clone(),
+                    solved: None,
+                });
+                if !exercises.is_empty() {
+                    jobs.push_back(Job {
+                        committed,
+                        solved: Some(exercises),
+                    });
+                }
+            }
+            Err(error) => {
+                outcome(
+                    ui,
+                    false,
+                    &path.display().to_string(),
+                    0.0,
+                    &format!("{error:#}"),
+                );
+                tally.count(false);
+            }
+        }
+    }
+
+    let workers = workers(jobs.len());
+    let queue = Mutex::new(jobs);
+    // Two kernels that fetch the same crate from the compile cache at once can make each other fail (the cache counts its
+    // uses in a file without a lock), so first cells, which fetch, take turns.
+    let first_cell = Mutex::new(());
+    let mut times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
+    thread::scope(|scope| -> Result<()> {
+        let (sender, verdicts) = mpsc::channel();
+        for _ in 0..workers {
+            let sender = sender.clone();
+            let (queue, first_cell, folder, lab, places) =
+                (&queue, &first_cell, &folder, &lab, &places);
+            scope.spawn(move || {
+                loop {
+                    let Some(job) = queue.lock().expect("no holder panics").pop_front() else {
+                        break;
+                    };
+                    let verdict = judge_run(ui, lab, folder, places, first_cell, &job, bless);
+                    if sender.send((job, verdict)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (job, verdict) in verdicts {
+            let verdict =
+                verdict.with_context(|| format!("while running {}", job.committed.name))?;
+            report(ui, &job, &verdict);
+            tally.add(count(&job, &verdict));
+            if job.solved.is_none() {
+                times.insert(job.committed.name, verdict.times);
+            }
+        }
+        Ok(())
+    })?;
+    Ok((tally, table(&times)))
+}
+
+fn select(paths: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>> {
+    let name = |path: &PathBuf| {
+        path.file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    if paths.is_empty() {
+        bail!("there are no notebooks in notebooks/");
+    }
+    for prefix in wanted {
+        if !paths
+            .iter()
+            .any(|path| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
+        {
+            let names: Vec<String> = paths.iter().map(name).collect();
+            bail!(
+                "no notebook's name begins with `{prefix}`; there are:\n  {}",
+                names.join("\n  ")
+            );
+        }
+    }
+    let is_wanted = |path: &&PathBuf| {
+        wanted.is_empty()
+            || wanted
+                .iter()
+                .any(|prefix| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
+    };
+    Ok(paths.iter().filter(is_wanted).cloned().collect())
+}
+
+/// How many kernels run side by side: one a core, as far as memory goes.
+fn workers(jobs: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let by_memory = available_memory().map_or(usize::MAX, |bytes| (bytes / KERNEL_BYTES) as usize);
+    cores.min(by_memory).min(jobs).max(1)
+}
+
+/// Free memory in bytes, where the system says so in a file (Linux); elsewhere cores alone decide.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn judge_run(
+    ui: &Ui,
+    lab: &Lab,
+    folder: &Path,
+    places: &Places,
+    first_cell: &Mutex<()>,
+    job: &Job,
+    bless_it: bool,
+) -> Result<Verdict> {
+    let committed = &job.committed;
+    let notebook = if job.solved.is_some() {
+        committed.solved()?
+    } else {
+        committed.clone()
+    };
+    let cells = notebook.code().count();
+    let mut turn = Some(first_cell.lock().expect("no holder panics"));
+    let activity = ui.start(&title(job));
+    let run = runner::execute(lab, &notebook, folder, |index| {
+        let number = notebook.cells[index].number.unwrap_or_default();
+        if number > 1 {
+            turn.take();
+        }
+        activity.tell(&format!("cell {number} of {cells}"));
+    })?;
+    drop(turn);
+    let seconds = activity.end();
+    let mut verdict = Verdict {
+        failures: Vec::new(),
+        times: Vec::new(),
+        seconds,
+        blessed: false,
+    };
+    let fresh = match run {
+        Ok(fresh) => fresh,
+        Err(death) => {
+            verdict.failures.push(Failure {
+                cell: death.cell.map(|index| committed.cells[index].label()),
+                what: format!(
+                    "the kernel died here, and the cells after it were not run:\n{}",
+                    death.message
+                ),
+                blessable: false,
+            });
+            return Ok(verdict);
+        }
+    };
+    if let Some(exercises) = &job.solved {
+        verdict.failures = judge::solved(&fresh, exercises, places);
+        return Ok(verdict);
+    }
+    verdict.times = fresh
+        .code()
+        .filter_map(|cell| Some((cell.seconds?, cell.label())))
+        .collect();
+    verdict.failures = judge::run(committed, &fresh, places)?;
+    if bless_it && verdict.failures.iter().all(|failure| failure.blessable) {
+        let blessed = bless(committed, &fresh)?;
+        verdict.failures = judge::file(&blessed, folder, places)?;
+        if verdict.failures.is_empty() && !committed.is_written_as(&blessed) {
+            blessed.write()?;
+            verdict.blessed = true;
+        }
+    } else {
+        verdict
+            .failures
+            .extend(judge::file(committed, folder, places)?);
+        if !judge::never_run(committed) && !committed.is_written_as(&committed.tidy()?) {
+            let what = "its file is not as a single Run All and --bless would leave it (numbers of cells, form of the JSON)";
+            verdict.failures.push(Failure {
+                blessable: true,
+                ..Failure::whole(what)
+            });
+        }
+    }
+    Ok(verdict)
+}
+
+fn title(job: &Job) -> String {
+    match &job.solved {
+        None => job.committed.name.clone(),
+        Some(_) => format!("{} with solutions", job.committed.name),
+    }
+}
+
+/// A plain run is one check. With solutions, each exercise is one; and the run itself, if something besides them failed.
+fn count(job: &Job, verdict: &Verdict) -> Tally {
+    let mut tally = Tally::default();
+    let Some(exercises) = &job.solved else {
+        tally.count(verdict.failures.is_empty());
+        return tally;
+    };
+    let mut others = verdict.failures.len();
+    for exercise in exercises {
+        let check = job.committed.cells[exercise.check].label();
+        let failed = verdict
+            .failures
+            .iter()
+            .filter(|failure| failure.cell.as_ref() == Some(&check))
+            .count();
+        others -= failed.min(others);
+        tally.count(failed == 0);
+    }
+    if others > 0 {
+        tally.count(false);
+    }
+    tally
+}
+
+fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
+    let mut details = String::new();
+    for failure in &verdict.failures {
+        let place = failure.cell.as_deref().unwrap_or("the notebook");
+        details.push_str(&format!("\n  {} · {place}\n", job.committed.name));
+        for line in failure.what.lines() {
+            details.push_str(&format!("    {line}\n"));
+        }
+    }
+    if !verdict.failures.is_empty() {
+        if verdict.failures.iter().all(|failure| failure.blessable) {
+            let name = &job.committed.name;
+            details.push_str(&format!(
+                "\n  If this is what it should show: cargo verify notebooks {name} --bless\n"
+            ));
+        }
+        details.push('\n');
+    }
+    let what = match (&job.solved, verdict.blessed) {
+        (None, true) => format!("{}: outputs written back", title(job)),
+        (None, false) => title(job),
+        (Some(exercises), _) => format!("{} ({})", title(job), exercises.len()),
+    };
+    outcome(
+        ui,
+        verdict.failures.is_empty(),
+        &what,
+        verdict.seconds,
+        &details,
+    );
+}
+
+/// The table of cell times: median, 95th percentile and slowest, of each notebook and of all.
+fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
+    let width = times
+        .keys()
+        .map(|name| name.len())
+        .max()
+        .unwrap_or_default()
+        .max("cell times".len());
+    let mut rows = format!(
+        "{:width$}  cells   median     95th  slowest\n",
+        "cell times"
+    );
+    let mut row = |name: &str, times: &[(f64, String)]| {
+        let mut seconds: Vec<f64> = times.iter().map(|(seconds, _)| *seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let slowest = times
+            .iter()
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or("", |(_, label)| label);
+        rows.push_str(&format!(
+            "{name:width$}  {:5}  {:5.2} s  {:5.2} s  {:5.2} s  {}\n",
+            times.len(),
+            percentile(&seconds, 50),
+            percentile(&seconds, 95),
+            percentile(&seconds, 100),
+            shortened(slowest),
+        ));
+    };
+    let mut all = Vec::new();
+    for (name, times) in times {
+        row(name, times);
+        all.extend(
+            times
+                .iter()
+                .map(|(seconds, label)| (*seconds, format!("{name} {label}"))),
+        );
+    }
+    if times.len() > 1 {
+        row("all", &all);
+    }
+    if all.is_empty() { String::new() } else { rows }
+}
+
+/// The nearest-rank percentile of an ascending list; 0 if it is empty.
+fn percentile(ascending: &[f64], percent: usize) -> f64 {
+    let rank = (ascending.len() * percent).div_ceil(100);
+    ascending
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
+}
+
+fn shortened(text: &str) -> String {
+    const WIDTH: usize = 60;
+    if text.chars().count() <= WIDTH {
+        text.to_owned()
+    } else {
+        text.chars().take(WIDTH - 1).collect::<String>() + "…"
+    }
+}

@@ -1,0 +1,141 @@
+//! The checks that are one command each.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+use regex::Regex;
+
+use super::{Tally, outcome};
+use crate::ui::Ui;
+
+/// One command that must succeed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+    /// A command that must succeed for this step to be possible here; if it does not, the step is skipped and says so.
+    needs: &'static [&'static str],
+}
+
+const fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Step {
+    Step {
+        name,
+        program: "cargo",
+        arguments,
+        environment: &[],
+        needs: &[],
+    }
+}
+
+/// What every run checks.
+pub(super) const CRATES: &[Step] = &[
+    cargo("fmt", &["fmt", "--all", "--check"]),
+    cargo(
+        "clippy",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    ),
+    Step {
+        environment: &[("RUSTDOCFLAGS", "-D warnings")],
+        ..cargo("rustdoc", &["doc", "--workspace", "--no-deps"])
+    },
+    cargo("test", &["test", "--workspace", "--no-fail-fast"]),
+];
+
+/// What `--full` checks besides. Each step that takes long has its line here.
+pub(super) const FULL: &[Step] = &[];
+
+/// Runs the steps one after the other. A test counts as one check, and so does a step that runs no tests.
+pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for step in steps {
+        if let [program, arguments @ ..] = step.needs {
+            let found = Command::new(program)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success());
+            if !found {
+                ui.say(format!(
+                    "skip    {}  (`{}` does not work here)",
+                    step.name,
+                    step.needs.join(" ")
+                ));
+                continue;
+            }
+        }
+        let mut command = Command::new(step.program);
+        command
+            .args(step.arguments)
+            .envs(step.environment.iter().copied())
+            .current_dir(project)
+            .stdin(Stdio::null());
+        let finished = ui.run(step.name, &mut command)?;
+        let passed = finished.status.success();
+        let tests = tests(&finished.output);
+        let what = match tests.passed + tests.failed {
+            0 => step.name.to_owned(),
+            _ => format!(
+                "{}: {} passed, {} failed",
+                step.name, tests.passed, tests.failed
+            ),
+        };
+        if tests == Tally::default() || (passed != (tests.failed == 0)) {
+            tally.count(passed);
+        }
+        tally.add(tests);
+        outcome(
+            ui,
+            passed,
+            &what,
+            finished.seconds,
+            if passed { "" } else { &finished.output },
+        );
+    }
+    Ok(tally)
+}
+
+/// Adds up the summaries that the test harness prints.
+fn tests(output: &str) -> Tally {
+    let summary = Regex::new(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed;")
+        .expect("the pattern is ours and is tested");
+    let mut tally = Tally::default();
+    for found in summary.captures_iter(output) {
+        let number = |group: usize| found[group].parse().unwrap_or_default();
+        tally.add(Tally {
+            passed: number(1),
+            failed: number(2),
+        });
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summaries_of_all_test_binaries_are_added_up() {
+        let output = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored\n\
+                      test result: FAILED. 3 passed; 1 failed; 0 ignored\n";
+        assert_eq!(
+            tests(output),
+            Tally {
+                passed: 5,
+                failed: 1
+            }
+        );
+        assert_eq!(tests("no tests here"), Tally::default());
+    }
+}
