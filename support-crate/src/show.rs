@@ -73,10 +73,7 @@ pub fn elide(text: &str, most: usize) -> Cow<'_, str> {
     if count <= most {
         return Cow::Borrowed(text);
     }
-    let (head, tail) = (
-        most.saturating_sub(1).div_ceil(2),
-        most.saturating_sub(1) / 2,
-    );
+    let (head, tail) = (most.saturating_sub(1).div_ceil(2), most.saturating_sub(1) / 2);
     let mut short: String = text.chars().take(head).collect();
     short.push('…');
     short.extend(text.chars().skip(count - tail));
@@ -90,11 +87,7 @@ pub fn elide(text: &str, most: usize) -> Cow<'_, str> {
 pub fn to_notebook(forms: &[(&str, &str)]) {
     let mut message = String::new();
     for (mime, content) in forms {
-        let _ = writeln!(
-            message,
-            "EVCXR_BEGIN_CONTENT {mime}\n{}\nEVCXR_END_CONTENT",
-            content.trim_end()
-        );
+        let _ = writeln!(message, "EVCXR_BEGIN_CONTENT {mime}\n{}\nEVCXR_END_CONTENT", content.trim_end());
     }
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(message.as_bytes()).and_then(|()| out.flush());
@@ -114,12 +107,7 @@ pub struct Svg {
 impl Svg {
     /// An empty picture. `description` should say in words what the picture shows.
     pub fn new(title: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            attributes: String::new(),
-            title: title.into(),
-            description: description.into(),
-            body: String::new(),
-        }
+        Self { attributes: String::new(), title: title.into(), description: description.into(), body: String::new() }
     }
 
     /// Adds an attribute to the root element.
@@ -129,20 +117,8 @@ impl Svg {
     }
 
     /// Adds a rectangle with rounded corners. `stroke` may be `"none"`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a rectangle has that many sides to it"
-    )]
-    pub fn rect(
-        &mut self,
-        x: f64,
-        y: f64,
-        width: f64,
-        height: f64,
-        radius: f64,
-        fill: &str,
-        stroke: &str,
-    ) -> &mut Self {
+    #[expect(clippy::too_many_arguments, reason = "a rectangle has that many sides to it")]
+    pub fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, radius: f64, fill: &str, stroke: &str) -> &mut Self {
         let _ = writeln!(
             self.body,
             r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}" fill="{fill}" stroke="{stroke}"/>"#
@@ -152,22 +128,13 @@ impl Svg {
 
     /// Adds a straight line.
     pub fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), stroke: &str) -> &mut Self {
-        let _ = writeln!(
-            self.body,
-            r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{stroke}"/>"#
-        );
+        let _ = writeln!(self.body, r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{stroke}"/>"#);
         self
     }
 
     /// Adds a line of text; `x` is where it starts, or ends, or has its middle, as its [`Type`] says.
     pub fn text(&mut self, x: f64, y: f64, text: &str, type_: Type) -> &mut Self {
-        let Type {
-            size,
-            fill,
-            mono,
-            bold,
-            anchor,
-        } = type_;
+        let Type { size, fill, mono, bold, anchor } = type_;
         let _ = writeln!(
             self.body,
             r#"<text x="{x}" y="{y}" font-family="{}" font-size="{size}" fill="{fill}" text-anchor="{anchor}" font-weight="{}" xml:space="preserve">{}</text>"#,
@@ -187,11 +154,7 @@ impl Svg {
         stroke: &str,
         dashed: bool,
     ) -> &mut Self {
-        let dash = if dashed {
-            r#" stroke-dasharray="6 4""#
-        } else {
-            ""
-        };
+        let dash = if dashed { r#" stroke-dasharray="6 4""# } else { "" };
         let _ = writeln!(
             self.body,
             r#"<path d="M {} {} C {} {}, {} {}, {} {}" fill="none" stroke="{stroke}" stroke-width="2"{dash}/>"#,
@@ -257,24 +220,12 @@ pub struct Type {
 impl Type {
     /// Running text, `size` pixels high.
     pub const fn sans(size: f64) -> Self {
-        Self {
-            size,
-            fill: colour::INK,
-            mono: false,
-            bold: false,
-            anchor: "start",
-        }
+        Self { size, fill: colour::INK, mono: false, bold: false, anchor: "start" }
     }
 
     /// Text in columns: addresses, bytes.
     pub const fn mono(size: f64) -> Self {
-        Self {
-            size,
-            fill: colour::INK,
-            mono: true,
-            bold: false,
-            anchor: "start",
-        }
+        Self { size, fill: colour::INK, mono: true, bold: false, anchor: "start" }
     }
 
     /// In another colour.

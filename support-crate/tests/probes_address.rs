@@ -25,14 +25,8 @@ fn heap_static_and_code_are_told_apart() {
     assert_eq!(address_of(&STATIC).region(), Region::Static);
     assert_eq!(address_of("a literal").region(), Region::Static);
     assert_eq!(Address::of_ptr(&raw const ZEROED).region(), Region::Static);
-    assert_eq!(
-        Address::of_ptr(a_function as *const ()).region(),
-        Region::Code
-    );
-    assert_eq!(
-        Address::of_ptr(std::ptr::null::<u8>()).region(),
-        Region::Unknown
-    );
+    assert_eq!(Address::of_ptr(a_function as *const ()).region(), Region::Code);
+    assert_eq!(Address::of_ptr(std::ptr::null::<u8>()).region(), Region::Unknown);
 }
 
 #[cfg(target_os = "linux")]
@@ -67,10 +61,7 @@ fn a_local_of_another_thread_is_known_by_the_guard_below_its_stack() {
 fn it_prints_in_columns_and_its_digits_are_those_of_a_reference() {
     let local = 7;
     let address = address_of(&local);
-    assert_eq!(
-        format!("{address}"),
-        format!("{:p} stack", &raw const local)
-    );
+    assert_eq!(format!("{address}"), format!("{:p} stack", &raw const local));
     assert_eq!(format!("{address:p}"), format!("{:p}", &raw const local));
     assert_eq!(format!("{address:>30}|").chars().count(), 31);
     assert_eq!(format!("{address:<30}|").find('|'), Some(30));
@@ -81,10 +72,7 @@ fn addresses_compare_as_numbers() {
     let pair = [1u32, 2];
     let (first, second) = (address_of(&pair[0]), address_of(&pair[1]));
     assert!(first < second);
-    assert_eq!(
-        (second.offset_from(first), first.offset_from(second)),
-        (4, -4)
-    );
+    assert_eq!((second.offset_from(first), first.offset_from(second)), (4, -4));
     assert_eq!(first, address_of(&pair));
     assert_eq!(first.usize(), pair.as_ptr().addr());
 }

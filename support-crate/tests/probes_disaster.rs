@@ -15,11 +15,7 @@ struct Pause(bool);
 impl Future for Pause {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -51,10 +47,7 @@ fn a_future_moved_after_its_first_poll_reads_the_next_tenant() {
     assert!(a.is_vacant());
     let after = b.xray();
     assert!(before.diff(&after).is_empty());
-    assert_eq!(
-        (before.self_pointers().len(), after.self_pointers().len()),
-        (1, 0)
-    );
+    assert_eq!((before.self_pointers().len(), after.self_pointers().len()), (1, 0));
     assert_eq!(after.points_into(&before).len(), 1);
 
     a.put(process_data("INTRUDER", intruder.clone()));
@@ -102,10 +95,7 @@ struct Tangled {
 
 #[test]
 fn a_struct_that_points_to_itself_reads_the_next_tenant() {
-    let tangled = |text: &str| Tangled {
-        data: text.to_owned(),
-        pointer_to_data: std::ptr::null(),
-    };
+    let tangled = |text: &str| Tangled { data: text.to_owned(), pointer_to_data: std::ptr::null() };
     let mut a = Slot::with(tangled("Hello"));
     a.get_mut().pointer_to_data = &raw const a.get().data;
     assert_eq!(a.xray().self_pointers().len(), 1);
@@ -151,18 +141,13 @@ fn a_slot_stays_where_it_is_when_it_is_moved_itself() {
 fn a_vacant_slot_and_one_that_is_too_small_say_so() {
     let message = |f: Box<dyn FnOnce() + std::panic::UnwindSafe>| {
         let payload = std::panic::catch_unwind(f).unwrap_err();
-        payload
-            .downcast_ref::<String>()
-            .cloned()
-            .unwrap_or_default()
+        payload.downcast_ref::<String>().cloned().unwrap_or_default()
     };
     let vacant = message(Box::new(|| drop(Slot::<String>::new().take())));
     assert!(vacant.contains("is vacant"), "{vacant}");
     let vacant = message(Box::new(|| drop(FutureSlot::<String>::new().poll())));
     assert!(vacant.contains("is vacant"), "{vacant}");
-    let small = message(Box::new(|| {
-        FutureSlot::with_room(8).put(process_data("", Rc::default()))
-    }));
+    let small = message(Box::new(|| FutureSlot::with_room(8).put(process_data("", Rc::default()))));
     assert!(small.contains("FutureSlot::with_room("), "{small}");
 }
 

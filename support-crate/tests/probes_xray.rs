@@ -14,14 +14,7 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) {
 
 async fn pause() {
     let mut first = true;
-    std::future::poll_fn(|_| {
-        if std::mem::take(&mut first) {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
-    })
-    .await
+    std::future::poll_fn(|_| if std::mem::take(&mut first) { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }).await
 }
 
 async fn borrows() -> usize {
@@ -44,9 +37,7 @@ fn a_future_that_borrows_its_own_local_points_into_itself_once_it_was_polled() {
     let polled = XRay::of(&*future);
     let pointers = polled.self_pointers();
     assert_eq!(pointers.len(), 1, "{polled}");
-    let Meaning::Itself { offset } = pointers[0].meaning() else {
-        panic!("{polled}")
-    };
+    let Meaning::Itself { offset } = pointers[0].meaning() else { panic!("{polled}") };
     assert_eq!(pointers[0].value(), polled.address().usize() + offset);
     // It points to the local: the word there is a part of the `String` "Hello".
     let target = polled.words().find(|word| word.offset() == *offset);
@@ -88,21 +79,8 @@ fn padding_is_copied_without_being_read_as_a_number() {
 #[test]
 fn values_without_bytes_have_no_words() {
     struct Empty;
-    for xray in [
-        XRay::of(&Empty),
-        XRay::of(&PhantomPinned),
-        XRay::of(&()),
-        XRay::of(&[0u64; 0]),
-        XRay::of(""),
-    ] {
-        assert_eq!(
-            (
-                xray.size(),
-                xray.words().count(),
-                xray.self_pointers().len()
-            ),
-            (0, 0, 0)
-        );
+    for xray in [XRay::of(&Empty), XRay::of(&PhantomPinned), XRay::of(&()), XRay::of(&[0u64; 0]), XRay::of("")] {
+        assert_eq!((xray.size(), xray.words().count(), xray.self_pointers().len()), (0, 0, 0));
         assert!(xray.at(xray.address()).is_none());
         assert!(xray.to_string().contains("0 bytes"), "{xray}");
     }
@@ -112,37 +90,25 @@ fn values_without_bytes_have_no_words() {
 fn odd_sizes_and_alignments_are_shown_to_the_last_byte() {
     let three = XRay::of(&[1u8, 2, 3]);
     let words: Vec<_> = three.words().collect();
-    assert_eq!(
-        (words.len(), words[0].size(), words[0].value()),
-        (1, 3, 0x030201)
-    );
+    assert_eq!((words.len(), words[0].size(), words[0].value()), (1, 3, 0x030201));
     assert_eq!(words[0].hex(), "030201");
 
     #[repr(align(64))]
     struct Wide(#[expect(dead_code, reason = "it is there to be seen")] u8);
     let wide = XRay::of(&Wide(5));
-    assert_eq!(
-        (wide.size(), wide.address().usize() % 64, wide.bytes()[0]),
-        (64, 0, 5)
-    );
+    assert_eq!((wide.size(), wide.address().usize() % 64, wide.bytes()[0]), (64, 0, 5));
 
     #[repr(C, packed)]
     struct Packed {
         _tag: u8,
         number: u64,
     }
-    let packed = Packed {
-        _tag: 1,
-        number: u64::MAX,
-    };
+    let packed = Packed { _tag: 1, number: u64::MAX };
     let xray = XRay::of(&packed);
     assert_eq!((xray.size(), xray.words().count()), (9, 2));
     assert_eq!(xray.bytes()[1..], [0xff; 8]);
     assert_eq!({ packed.number }, u64::MAX);
-    assert_eq!(
-        xray.words().last().map(|word| (word.offset(), word.size())),
-        Some((8, 1))
-    );
+    assert_eq!(xray.words().last().map(|word| (word.offset(), word.size())), Some((8, 1)));
 }
 
 #[test]
@@ -186,19 +152,12 @@ fn closures_references_and_trait_objects_are_values_like_any_other() {
     let object: &dyn std::fmt::Debug = &number;
     assert_eq!(XRay::of(object).bytes(), 5u64.to_ne_bytes());
     let text = XRay::of("exactly sixteen!");
-    assert!(
-        text.words()
-            .all(|word| matches!(word.meaning(), Meaning::Text(_))),
-        "{text}"
-    );
+    assert!(text.words().all(|word| matches!(word.meaning(), Meaning::Text(_))), "{text}");
 }
 
 #[test]
 fn text_behind_a_pointer_is_shown_when_a_length_stands_beside_it() {
-    for text in [
-        XRay::of(&String::from("Hello")).to_string(),
-        XRay::of(&"Hello").to_string(),
-    ] {
+    for text in [XRay::of(&String::from("Hello")).to_string(), XRay::of(&"Hello").to_string()] {
         assert!(text.contains("\"Hello\""), "{text}");
     }
     // Bytes that are not text are not shown as if they were, and nor are pointers that nothing is behind.
@@ -220,17 +179,14 @@ fn a_copy_that_kept_its_pointer_is_told_from_one_that_follows() {
     let picture = XRay::beside(&[("before", &before), ("after", &after)]);
     let text = picture.to_string();
     assert!(text.contains("→ itself +0x10"), "{text}");
-    assert!(text.contains("→ not itself: before +0x10"), "{text}");
+    assert!(text.contains("→ not itself: “before” +0x10"), "{text}");
     let svg = picture.svg();
-    assert!(
-        svg.contains("stroke-dasharray") && svg.contains("not me: before"),
-        "{svg}"
-    );
+    assert!(svg.contains("stroke-dasharray") && svg.contains("not me: “before”"), "{svg}");
     // A pointer that was never its own is no stale one.
     let reference = &old;
     let picture = XRay::beside(&[("reference", &XRay::of(&reference)), ("array", &before)]);
     assert!(!picture.svg().contains("stroke-dasharray"), "{picture}");
-    assert!(picture.to_string().contains("→ array +0x00"), "{picture}");
+    assert!(picture.to_string().contains("→ “array” +0x00"), "{picture}");
 }
 
 #[test]
@@ -255,10 +211,7 @@ fn a_diff_names_the_words_that_changed() {
     assert_eq!(diff.changes()[0].offset(), size_of::<usize>());
     let longer = XRay::of(&one).diff(&XRay::of(&[1usize, 2, 3, 4]));
     assert!(longer.changes()[0].before().is_none());
-    assert_eq!(
-        longer.to_string().lines().next(),
-        Some("1 of 4 words differ")
-    );
+    assert_eq!(longer.to_string().lines().next(), Some("1 of 4 words differ"));
 }
 
 #[test]
@@ -272,15 +225,24 @@ fn at_finds_the_word_by_its_address() {
 
 #[test]
 fn pictures_are_well_formed_whatever_the_text_says() {
-    let nasty = String::from("<script>\"&'\u{1}]]>");
-    let svg = XRay::beside(&[("<label> & co", &XRay::of(&nasty).titled("a \"title\""))]).svg();
-    assert!(
-        !svg.contains("<script>") && !svg.contains("<label>") && !svg.contains('\u{1}'),
-        "{svg}"
-    );
+    let nasty = String::from("<b>\"&']]>");
+    let xray = XRay::of(&nasty).titled("a \u{1}\"title\"");
+    let svg = XRay::beside(&[("<i> & co", &xray)]).svg();
+    assert!(svg.contains("&lt;b&gt;") && svg.contains("&lt;i&gt; &amp; co"), "{svg}");
+    for raw in ["<b>", "<i>", " & ", "\u{1}"] {
+        assert!(!svg.contains(raw), "{raw:?} in {svg}");
+    }
     assert!(svg.contains("<title>") && svg.contains("<desc>"));
-    let opened = svg.matches("<text").count();
-    assert_eq!(opened, svg.matches("</text>").count());
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+}
+
+#[test]
+fn one_past_the_end_is_not_inside() {
+    let mut pair = [0usize; 2];
+    pair[0] = pair.as_ptr_range().end.addr();
+    assert_eq!(XRay::of(&pair).self_pointers(), []);
+    pair[0] -= 1;
+    assert_eq!(XRay::of(&pair).self_pointers().len(), 1);
 }
 
 #[test]
@@ -297,12 +259,7 @@ fn a_value_that_suspends_twice_keeps_its_pointer() {
     let first = XRay::of(&*future);
     poll_once(future.as_mut());
     let second = XRay::of(&*future);
-    let value = |xray: &XRay| {
-        xray.self_pointers()
-            .iter()
-            .map(|word| word.value())
-            .collect::<Vec<_>>()
-    };
+    let value = |xray: &XRay| xray.self_pointers().iter().map(|word| word.value()).collect::<Vec<_>>();
     assert!(!value(&first).is_empty());
     assert!(value(&second).contains(&value(&first)[0]));
 }

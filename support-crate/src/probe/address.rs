@@ -70,10 +70,7 @@ impl Address {
     }
 
     pub(crate) fn in_map(address: usize, map: &Map) -> Self {
-        Self {
-            address,
-            region: map.region(address),
-        }
+        Self { address, region: map.region(address) }
     }
 
     /// The address as a number.

@@ -15,7 +15,7 @@
 use super::{
     picture,
     rustc::{Site, Types},
-    xray::short_name,
+    xray::{offset_label, offset_width, short_name},
 };
 use crate::show;
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
@@ -80,20 +80,13 @@ pub enum LoweredError {
 impl fmt::Display for LoweredError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source(path, error) => write!(
-                f,
-                "the source of this code is not to be read at {}: {error}",
-                path.display()
-            ),
+            Self::Source(path, error) => write!(f, "the source of this code is not to be read at {}: {error}", path.display()),
             Self::Rustc(path, error) => write!(
                 f,
                 "the compiler could not be started ({}: {error}). Put `rustc` on the PATH, or its path into the variable RUSTC.",
                 path.display()
             ),
-            Self::Rejected(said) => write!(
-                f,
-                "the compiler did not accept this source a second time. It said:\n{said}"
-            ),
+            Self::Rejected(said) => write!(f, "the compiler did not accept this source a second time. It said:\n{said}"),
             Self::Missing(name) => write!(
                 f,
                 "the compiler gave no layout for `{name}`. It can for an `async fn` or a struct that is written out in this notebook \
@@ -192,11 +185,7 @@ impl Lowered {
 
     /// Whether a local of that name is kept across any `.await`.
     pub fn saves(&self, local: &str) -> bool {
-        self.variants.iter().any(|v| {
-            v.fields
-                .iter()
-                .any(|field| field.kind == FieldKind::Local && field.name == local)
-        })
+        self.variants.iter().any(|v| v.fields.iter().any(|field| field.kind == FieldKind::Local && field.name == local))
     }
 
     /// Asks the compiler for the layout of `name`, in the source at `site`.
@@ -206,9 +195,7 @@ impl Lowered {
     #[doc(hidden)]
     pub fn ask(site: &Site, name: &str) -> Result<Self, LoweredError> {
         let types = Arc::new(Types::ask(site)?);
-        types
-            .lowered(name)
-            .ok_or_else(|| LoweredError::Missing(name.to_owned()))
+        types.lowered(name).ok_or_else(|| LoweredError::Missing(name.to_owned()))
     }
 
     /// The same for the macros, which have nobody to hand an error to.
@@ -218,15 +205,15 @@ impl Lowered {
     #[doc(hidden)]
     #[track_caller]
     pub fn ask_or_explain(site: &Site, name: &str) -> Self {
-        Self::ask(site, name).unwrap_or_else(|error| panic!("{error}"))
+        // Not a closure: the panic should point at the reader's line.
+        match Self::ask(site, name) {
+            Ok(lowered) => lowered,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The names of all bytes in use (invariant 1), and the state; or why the layout does not fit.
-    pub(crate) fn spans_of(
-        &self,
-        bytes: &[u8],
-        align: usize,
-    ) -> Result<(Vec<Span>, Option<String>), String> {
+    pub(crate) fn spans_of(&self, bytes: &[u8], align: usize) -> Result<(Vec<Span>, Option<String>), String> {
         if (bytes.len(), align) != (self.size, self.align) {
             return Err(format!(
                 "this is not a value of {}: the layout has {} bytes aligned to {}, the value {} aligned to {}",
@@ -251,17 +238,10 @@ impl Lowered {
         spans: &mut Vec<Span>,
     ) -> Result<Option<String>, String> {
         let within = |name: &str| {
-            if path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{path}.{name}")
-            }
+            if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
         };
         let variant = match &self.tag {
-            None => self
-                .variants
-                .first()
-                .ok_or_else(|| format!("{} has no fields to name", self.name))?,
+            None => self.variants.first().ok_or_else(|| format!("{} has no fields to name", self.name))?,
             Some(tag) => {
                 let number = number(&bytes[base + tag.start..base + tag.end]);
                 // Invariant 3.
@@ -271,39 +251,27 @@ impl Lowered {
                     2 => "Panicked".to_owned(),
                     n => format!("Suspend{}", n - 3),
                 };
-                let mut span = Span::named(within("state"), base + tag.start, tag.len());
-                span.is_state = path.is_empty();
-                spans.push(span);
-                let unknown = || {
-                    format!(
-                        "this is not a value of {}: its state byte is {number}, and there is no {state}",
-                        self.name
-                    )
-                };
+                spans.push(Span {
+                    offset: base + tag.start,
+                    size: tag.len(),
+                    name: within("state"),
+                    field: within("state"),
+                    is_state: path.is_empty(),
+                });
+                let unknown =
+                    || format!("this is not a value of {}: its state byte is {number}, and there is no {state}", self.name);
                 self.variant(&state).ok_or_else(unknown)?
             }
         };
-        for field in variant
-            .fields
-            .iter()
-            .filter(|field| field.size > 0 && !variant.is_over())
-        {
+        for field in variant.fields.iter().filter(|field| field.size > 0 && !variant.is_over()) {
             let label = within(&field.label());
-            let from = spans.len();
-            match (field.kind, field.type_name.as_deref()) {
-                // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
-                (FieldKind::Awaited, Some(ty)) if !ty.starts_with("{async") => {
-                    spans.push(Span::named(&label, base + field.offset, field.size))
-                }
-                (_, ty) => {
-                    self.types
-                        .expand(bytes, base + field.offset, field.size, ty, &label, spans)
-                }
-            }
-            let stale = field.kind == FieldKind::Argument && variant.name != "Unresumed";
-            for span in &mut spans[from..] {
-                span.name += if stale { " (argument)" } else { "" };
-                span.field.clone_from(&label);
+            // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
+            let leaf = |ty: &&str| field.kind != FieldKind::Awaited || ty.starts_with("{async");
+            let ty = field.type_name.as_deref().filter(leaf);
+            let (from, at) = (spans.len(), base + field.offset..base + field.offset + field.size);
+            self.types.expand(bytes, at, ty, &label, &label, spans);
+            if field.kind == FieldKind::Argument && variant.name != "Unresumed" {
+                spans[from..].iter_mut().for_each(|span| span.name += " (argument)");
             }
         }
         Ok(self.tag.is_some().then(|| variant.name.clone()))
@@ -311,10 +279,7 @@ impl Lowered {
 
     /// Shows the layout in a notebook: a column for each state, with the same in text beside it.
     pub fn evcxr_display(&self) {
-        show::to_notebook(&[
-            ("image/svg+xml", &self.svg()),
-            ("text/plain", &self.to_string()),
-        ]);
+        show::to_notebook(&[("image/svg+xml", &self.svg()), ("text/plain", &self.to_string())]);
     }
 
     /// The picture.
@@ -326,11 +291,7 @@ impl Lowered {
 /// Up to eight bytes as a number, in this machine's byte order.
 fn number(bytes: &[u8]) -> u64 {
     let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-    if cfg!(target_endian = "little") {
-        bytes.iter().rev().fold(0, join)
-    } else {
-        bytes.iter().fold(0, join)
-    }
+    if cfg!(target_endian = "little") { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
 }
 
 /// A name for some bytes of a value.
@@ -346,17 +307,6 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn named(name: impl Into<String>, offset: usize, size: usize) -> Self {
-        let name = name.into();
-        Self {
-            offset,
-            size,
-            field: name.clone(),
-            name,
-            is_state: false,
-        }
-    }
-
     pub(crate) fn covers(&self, offset: usize) -> bool {
         (self.offset..self.offset + self.size).contains(&offset)
     }
@@ -364,9 +314,7 @@ impl Span {
 
 /// `{async fn body of demo::process_data()}` is `process_data`; other types lose their paths.
 pub(crate) fn future_name(ty: &str) -> String {
-    let function = ty
-        .strip_prefix("{async fn body of ")
-        .and_then(|rest| rest.strip_suffix("()}"));
+    let function = ty.strip_prefix("{async fn body of ").and_then(|rest| rest.strip_suffix("()}"));
     match function {
         Some(path) => path.rsplit("::").next().unwrap_or(path).to_owned(),
         None if ty.starts_with("{async block@") => "an async block".into(),
@@ -382,27 +330,14 @@ impl fmt::Debug for Lowered {
 
 impl fmt::Display for Lowered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} bytes, aligned to {}",
-            self.name, self.size, self.align
-        )?;
+        write!(f, "{}: {} bytes, aligned to {}", self.name, self.size, self.align)?;
         if let Some(tag) = &self.tag {
             write!(f, ", the state at +{:#04x}", tag.start)?;
         }
-        let labels = self
-            .variants
-            .iter()
-            .flat_map(|v| &v.fields)
-            .map(|field| field.label().chars().count());
-        let (state, label) = (
-            self.variants
-                .iter()
-                .map(|v| v.name.len())
-                .max()
-                .unwrap_or(0),
-            labels.max().unwrap_or(0),
-        );
+        let fields = || self.variants.iter().flat_map(|variant| &variant.fields);
+        let state = self.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
+        let widest = fields().map(|field| field.label().chars().count()).max().unwrap_or(0);
+        let digits = offset_width(self.size);
         for variant in &self.variants {
             let mut name = variant.name.as_str();
             if variant.fields.is_empty() || variant.is_over() {
@@ -410,19 +345,18 @@ impl fmt::Display for Lowered {
                 continue;
             }
             for field in &variant.fields {
-                write!(
-                    f,
-                    "\n  {name:<state$}  +{:#04x}  {:>5} bytes  {:<label$}",
-                    field.offset,
-                    field.size,
-                    field.label()
-                )?;
-                match (field.kind, &field.type_name) {
-                    (FieldKind::Argument, Some(ty)) => write!(f, "  argument, {}", short_name(ty))?,
-                    (FieldKind::Argument, None) => write!(f, "  argument")?,
-                    (FieldKind::Awaited, _) | (_, None) => {}
-                    (_, Some(ty)) => write!(f, "  {}", future_name(ty))?,
-                }
+                let ty = field.type_name.as_deref().map(future_name).unwrap_or_default();
+                let what = match field.kind {
+                    FieldKind::Argument if ty.is_empty() => "argument".to_owned(),
+                    FieldKind::Argument => format!("argument, {ty}"),
+                    FieldKind::Awaited => String::new(),
+                    FieldKind::Local | FieldKind::Field => ty,
+                };
+                let bytes = if field.size == 1 { "byte " } else { "bytes" };
+                let (offset, size, label) = (field.offset, field.size, field.label());
+                let line =
+                    format!("  {name:<state$}  {:<digits$}  {size:>5} {bytes}  {label:<widest$}  {what}", offset_label(offset));
+                write!(f, "\n{}", line.trim_end())?;
                 name = "";
             }
         }

@@ -62,20 +62,14 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
 #[cfg(all(unix, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     for start in (0..len).step_by(PEEK) {
-        let bytes = peek(from.addr() + start, PEEK.min(len - start))
-            .expect("the kernel reads a live value");
+        let bytes = peek(from.addr() + start, PEEK.min(len - start)).expect("the kernel reads a live value");
         // SAFETY: the caller vouches for `to .. to + len`; `start + bytes.len()` does not exceed `len`.
-        unsafe {
-            to.add(start)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-        };
+        unsafe { to.add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 }
 
 #[cfg(not(any(unix, target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!(
-    "pinlab reads live bytes by an assembly load and has none for this processor: add one to probe/memory.rs"
-);
+compile_error!("pinlab reads live bytes by an assembly load and has none for this processor: add one to probe/memory.rs");
 
 /// The most that one `peek` returns: POSIX promises that a pipe takes this much in one piece.
 pub(crate) const PEEK: usize = 512;
@@ -88,13 +82,7 @@ pub(crate) fn peek(address: usize, len: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; len.min(PEEK)];
     // SAFETY: invariant 2: `write` takes the address as a number, copies in the kernel and answers EFAULT when a byte
     // cannot be read. The descriptor is open, and the empty pipe holds PEEK bytes, so the call does not block.
-    let written = unsafe {
-        libc::write(
-            writer.as_raw_fd(),
-            std::ptr::without_provenance(address),
-            bytes.len(),
-        )
-    };
+    let written = unsafe { libc::write(writer.as_raw_fd(), std::ptr::without_provenance(address), bytes.len()) };
     if usize::try_from(written) != Ok(bytes.len()) {
         return None;
     }
@@ -108,26 +96,12 @@ pub(crate) fn peek(address: usize, len: usize) -> Option<Vec<u8>> {
     #[link(name = "kernel32")]
     unsafe extern "system" {
         fn GetCurrentProcess() -> isize;
-        fn ReadProcessMemory(
-            process: isize,
-            from: usize,
-            to: *mut u8,
-            len: usize,
-            read: *mut usize,
-        ) -> i32;
+        fn ReadProcessMemory(process: isize, from: usize, to: *mut u8, len: usize, read: *mut usize) -> i32;
     }
     let mut bytes = vec![0; len.min(PEEK)];
     let mut read = 0;
     // SAFETY: invariant 2: the kernel copies, and answers 0 when a byte cannot be read; `bytes` has room for them all.
-    let ok = unsafe {
-        ReadProcessMemory(
-            GetCurrentProcess(),
-            address,
-            bytes.as_mut_ptr(),
-            bytes.len(),
-            &mut read,
-        )
-    };
+    let ok = unsafe { ReadProcessMemory(GetCurrentProcess(), address, bytes.as_mut_ptr(), bytes.len(), &mut read) };
     (ok != 0 && read == bytes.len()).then_some(bytes)
 }
 
@@ -160,30 +134,20 @@ impl Map {
         for spans in [&mut segments, &mut mappings] {
             spans.sort_by_key(|&(start, end, _): &Span| (start, end));
         }
-        Self {
-            stack: own_stack(),
-            segments,
-            mappings,
-        }
+        Self { stack: own_stack(), segments, mappings }
     }
 
     /// What the memory at `address` is for.
     pub(crate) fn region(&self, address: usize) -> Region {
-        if self
-            .stack
-            .is_some_and(|(low, high)| (low..high).contains(&address))
-        {
+        if self.stack.is_some_and(|(low, high)| (low..high).contains(&address)) {
             return Region::Stack;
         }
         // Neither segments nor mappings overlap among themselves, so only the last that starts below can reach so far.
         let find = |spans: &[Span]| {
-            let &(_, end, region) =
-                spans[..spans.partition_point(|&(start, ..)| start <= address)].last()?;
+            let &(_, end, region) = spans[..spans.partition_point(|&(start, ..)| start <= address)].last()?;
             (address < end).then_some(region)
         };
-        find(&self.segments)
-            .or_else(|| find(&self.mappings))
-            .unwrap_or(Region::Unknown)
+        find(&self.segments).or_else(|| find(&self.mappings)).unwrap_or(Region::Unknown)
     }
 }
 
@@ -209,10 +173,7 @@ fn own_stack() -> Option<(usize, usize)> {
     // SAFETY: both calls only read what the thread library keeps about the calling thread, which is alive.
     let (high, size) = unsafe {
         let me = libc::pthread_self();
-        (
-            libc::pthread_get_stackaddr_np(me).addr(),
-            libc::pthread_get_stacksize_np(me),
-        )
+        (libc::pthread_get_stackaddr_np(me).addr(), libc::pthread_get_stacksize_np(me))
     };
     Some((high.checked_sub(size)?, high))
 }
@@ -256,10 +217,7 @@ mod linux {
             let Some((low, high)) = words.next().and_then(|range| range.split_once('-')) else {
                 continue;
             };
-            let (Ok(low), Ok(high)) = (
-                usize::from_str_radix(low, 16),
-                usize::from_str_radix(high, 16),
-            ) else {
+            let (Ok(low), Ok(high)) = (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16)) else {
                 continue;
             };
             let access = words.next().unwrap_or_default();
@@ -280,33 +238,17 @@ mod linux {
 
     /// The segments of the program and of every library that is loaded: a cell of a notebook is such a library.
     pub(super) fn segments() -> Vec<Span> {
-        unsafe extern "C" fn add(
-            info: *mut libc::dl_phdr_info,
-            _: usize,
-            spans: *mut libc::c_void,
-        ) -> libc::c_int {
+        unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, spans: *mut libc::c_void) -> libc::c_int {
             // SAFETY: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `spans` is
             // the vector of the call below, which nobody else uses meanwhile.
             let (base, headers, spans) = unsafe {
                 let info = &*info;
-                let headers =
-                    std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-                (
-                    info.dlpi_addr as usize,
-                    headers,
-                    &mut *spans.cast::<Vec<Span>>(),
-                )
+                let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
+                (info.dlpi_addr as usize, headers, &mut *spans.cast::<Vec<Span>>())
             };
-            for header in headers
-                .iter()
-                .filter(|header| header.p_type == libc::PT_LOAD)
-            {
+            for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
                 let low = base.wrapping_add(header.p_vaddr as usize);
-                let region = if header.p_flags & libc::PF_X != 0 {
-                    Region::Code
-                } else {
-                    Region::Static
-                };
+                let region = if header.p_flags & libc::PF_X != 0 { Region::Code } else { Region::Static };
                 spans.push((low, low.wrapping_add(header.p_memsz as usize), region));
             }
             0
@@ -331,6 +273,18 @@ mod tests {
     }
 
     #[test]
+    fn the_own_stack_holds_the_locals_of_each_thread_and_nothing_else() {
+        let bounds = || {
+            let (low, high) = own_stack().expect("the thread library knows");
+            let local = 7;
+            assert!((low..high).contains(&(&raw const local).addr()));
+            assert!(!(low..high).contains(&(&raw const *Box::new(local)).addr()));
+            (low, high)
+        };
+        assert_ne!(bounds(), std::thread::scope(|scope| scope.spawn(bounds).join().unwrap()));
+    }
+
+    #[test]
     fn a_snapshot_is_byte_for_byte() {
         let bytes: Vec<u8> = (0..=255).cycle().take(100_003).collect();
         // SAFETY: the vector is alive.
@@ -348,9 +302,6 @@ mod tests {
                     10000000-14000000 ---p 0 00:00 0\n14000000-14001000 rw-p 0 00:00 0\nffff0-ffff1 r-xp 0 00:00 0 [vdso]";
         let regions: Vec<Region> = linux::parse(maps).into_iter().map(|span| span.2).collect();
         use Region::{Heap, Mapped, Stack};
-        assert_eq!(
-            regions,
-            [Mapped, Heap, Mapped, Stack, Heap, Mapped, Heap, Mapped]
-        );
+        assert_eq!(regions, [Mapped, Heap, Mapped, Stack, Heap, Mapped, Heap, Mapped]);
     }
 }

@@ -36,14 +36,10 @@ struct Place {
 impl Place {
     fn new(size: usize, align: usize) -> Self {
         // A place for a value of no size still gets an address of its own.
-        let layout = Layout::from_size_align(size.max(1), align)
-            .expect("a size that fits the address space");
+        let layout = Layout::from_size_align(size.max(1), align).expect("a size that fits the address space");
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc::alloc_zeroed(layout) };
-        Self {
-            start: NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout)),
-            layout,
-        }
+        Self { start: NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout)), layout }
     }
 
     fn address(&self) -> Address {
@@ -64,19 +60,18 @@ impl Drop for Place {
     }
 }
 
+#[track_caller]
+fn vacant(place: &Place) -> ! {
+    panic!("the slot at {} is vacant: put a tenant in first", place.address())
+}
+
 /// The move itself: bytes from here to there (invariant 3).
 #[inline(never)]
 fn copy(from: &Place, to: &Place, size: usize) {
     assert!(size <= from.layout.size() && size <= to.layout.size());
     // SAFETY: invariant 1: both places are allocated, `size` exceeds neither, and two allocations do not overlap. Bytes
     // are copied as they are, so padding stays padding.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            black_box(from.start.as_ptr()),
-            black_box(to.start.as_ptr()),
-            size,
-        )
-    };
+    unsafe { std::ptr::copy_nonoverlapping(black_box(from.start.as_ptr()), black_box(to.start.as_ptr()), size) };
     black_box((from.start, to.start));
 }
 
@@ -104,11 +99,7 @@ pub struct Slot<T> {
 impl<T> Slot<T> {
     /// A vacant slot.
     pub fn new() -> Self {
-        Self {
-            place: Place::new(size_of::<T>(), align_of::<T>()),
-            occupied: false,
-            owns: PhantomData,
-        }
+        Self { place: Place::new(size_of::<T>(), align_of::<T>()), occupied: false, owns: PhantomData }
     }
 
     /// A slot with its first tenant.
@@ -130,6 +121,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When the slot is vacant.
+    #[track_caller]
     pub fn take(&mut self) -> T {
         self.assert_occupied();
         self.occupied = false;
@@ -141,6 +133,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When this slot is vacant.
+    #[track_caller]
     pub fn move_to(&mut self, other: &mut Self) {
         self.assert_occupied();
         other.evict();
@@ -162,6 +155,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When the slot is vacant.
+    #[track_caller]
     pub fn get(&self) -> &T {
         self.assert_occupied();
         // SAFETY: invariant 2: there is a tenant; the borrow of the slot guards it.
@@ -172,6 +166,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When the slot is vacant.
+    #[track_caller]
     pub fn get_mut(&mut self) -> &mut T {
         self.assert_occupied();
         // SAFETY: invariant 2: there is a tenant; the exclusive borrow of the slot guards it.
@@ -196,11 +191,7 @@ impl<T> Slot<T> {
     /// The bytes in the place. In a vacant slot they are what the last tenant left.
     pub fn xray(&self) -> XRay {
         let what = short_name(type_name::<T>());
-        let what = if self.occupied {
-            what
-        } else {
-            format!("vacant, room for {what}")
-        };
+        let what = if self.occupied { what } else { format!("vacant, room for {what}") };
         self.place.xray(size_of::<T>(), align_of::<T>(), what)
     }
 
@@ -209,12 +200,11 @@ impl<T> Slot<T> {
         self.xray().with_names(layout)
     }
 
+    #[track_caller]
     fn assert_occupied(&self) {
-        assert!(
-            self.occupied,
-            "the slot at {} is vacant: put a tenant in first",
-            self.address()
-        );
+        if !self.occupied {
+            vacant(&self.place);
+        }
     }
 
     /// Shows the strip of what is in the slot in a notebook.
@@ -238,11 +228,7 @@ impl<T> Drop for Slot<T> {
 impl<T> fmt::Debug for Slot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = short_name(type_name::<T>());
-        let what = if self.occupied {
-            what
-        } else {
-            format!("vacant, room for {what}")
-        };
+        let what = if self.occupied { what } else { format!("vacant, room for {what}") };
         write!(f, "Slot at {}: {what}", self.address())
     }
 }
@@ -300,11 +286,7 @@ impl<O: 'static> FutureSlot<O> {
 
     /// A vacant slot with room for a future of up to `bytes` bytes.
     pub fn with_room(bytes: usize) -> Self {
-        Self {
-            place: Place::new(bytes, Self::ALIGN),
-            tenant: None,
-            last: None,
-        }
+        Self { place: Place::new(bytes, Self::ALIGN), tenant: None, last: None }
     }
 
     /// A slot with its first tenant.
@@ -321,6 +303,7 @@ impl<O: 'static> FutureSlot<O> {
     ///
     /// # Panics
     /// When the future is larger than the room, or wants an alignment of more than 64 bytes.
+    #[track_caller]
     pub fn put<F: Future<Output = O> + 'static>(&mut self, tenant: F) {
         let (size, align) = (size_of::<F>(), align_of::<F>());
         assert!(
@@ -328,33 +311,20 @@ impl<O: 'static> FutureSlot<O> {
             "the future has {size} bytes and the slot room for {}: make it with FutureSlot::with_room({size})",
             self.place.layout.size()
         );
-        assert!(
-            align <= Self::ALIGN,
-            "the future wants an alignment of {align} bytes, the slot has {}",
-            Self::ALIGN
-        );
+        assert!(align <= Self::ALIGN, "the future wants an alignment of {align} bytes, the slot has {}", Self::ALIGN);
         self.evict();
         // SAFETY: invariant 1, with the size and the alignment checked above.
-        unsafe {
-            black_box(self.place.start.as_ptr())
-                .cast::<F>()
-                .write(tenant)
-        };
+        unsafe { black_box(self.place.start.as_ptr()).cast::<F>().write(tenant) };
         let see = |place: *mut u8| place.cast::<F>() as *mut dyn Future<Output = O>;
         self.last = Some((size, align, type_name::<F>()));
-        self.tenant = Some(Tenant {
-            size,
-            align,
-            name: type_name::<F>(),
-            see,
-            polls: 0,
-        });
+        self.tenant = Some(Tenant { size, align, name: type_name::<F>(), see, polls: 0 });
     }
 
     /// Polls the tenant once where it is, with a waker that does nothing.
     ///
     /// # Panics
     /// When the slot is vacant, and when the tenant does: an `async fn` panics when polled after it was ready.
+    #[track_caller]
     pub fn poll(&mut self) -> Poll<O> {
         self.poll_with(&mut Context::from_waker(Waker::noop()))
     }
@@ -363,11 +333,9 @@ impl<O: 'static> FutureSlot<O> {
     ///
     /// # Panics
     /// As [`poll`](FutureSlot::poll) does.
+    #[track_caller]
     pub fn poll_with(&mut self, context: &mut Context<'_>) -> Poll<O> {
-        let address = self.place.address();
-        let Some(tenant) = &mut self.tenant else {
-            panic!("the slot at {address} is vacant: put a future in first")
-        };
+        let Some(tenant) = &mut self.tenant else { vacant(&self.place) };
         tenant.polls += 1;
         let future = (tenant.see)(black_box(self.place.start.as_ptr()));
         // SAFETY: invariant 2: there is a tenant, and `see` knows its type. It is pinned: the place stays (invariant 1), the
@@ -380,24 +348,20 @@ impl<O: 'static> FutureSlot<O> {
     /// This is the move that `Pin` exists to forbid.
     ///
     /// # Safety
-    /// The tenant must never have been polled, or be `Unpin`. A future that was polled may hold pointers into itself:
-    /// they go on pointing into this slot, and read whatever is there then. To see just that, break this promise
-    /// knowingly, put a tenant of the same type into this slot, poll it as often, and only then poll the moved one: what the
-    /// stale pointers read is then a live value of the right type, in memory that is still allocated (invariant 1).
+    /// The tenant must never have been polled, or be `Unpin`. A future that was polled may hold pointers into itself: they
+    /// go on pointing into this slot, and read whatever is there then. By the letter of the language that is undefined.
+    ///
+    /// Whoever wants to see it breaks the promise knowingly: put a tenant of the same type into this slot, poll it as
+    /// often, and only then poll the moved one. What its stale pointers read is then a live value of the right type in
+    /// memory that is still allocated (invariant 1), through a call that the optimiser cannot look into (invariant 3).
     ///
     /// # Panics
     /// When this slot is vacant, or the other has not enough room.
+    #[track_caller]
     pub unsafe fn move_to(&mut self, other: &mut Self) {
-        let address = self.place.address();
-        let Some(tenant) = &self.tenant else {
-            panic!("the slot at {address} is vacant: put a future in first")
-        };
+        let Some(tenant) = &self.tenant else { vacant(&self.place) };
         let room = other.place.layout.size();
-        assert!(
-            tenant.size <= room,
-            "the future has {} bytes and the other slot room for {room}",
-            tenant.size
-        );
+        assert!(tenant.size <= room, "the future has {} bytes and the other slot room for {room}", tenant.size);
         other.evict();
         copy(&self.place, &other.place, tenant.size);
         other.last = self.last;
@@ -431,11 +395,7 @@ impl<O: 'static> FutureSlot<O> {
     pub fn xray(&self) -> XRay {
         let (size, align, name) = self.last.unwrap_or((0, 1, "nothing yet"));
         let what = future_name(name);
-        let what = if self.tenant.is_some() {
-            what
-        } else {
-            format!("vacant, last let to {what}")
-        };
+        let what = if self.tenant.is_some() { what } else { format!("vacant, last let to {what}") };
         self.place.xray(size, align, what)
     }
 
@@ -452,9 +412,7 @@ impl<O: 'static> FutureSlot<O> {
 
 /// `cell::process_data::{{closure}}` is how the compiler names the future of `process_data`.
 fn future_name(name: &str) -> String {
-    let function = name
-        .strip_suffix("::{{closure}}")
-        .filter(|rest| !rest.ends_with('}'));
+    let function = name.strip_suffix("::{{closure}}").filter(|rest| !rest.ends_with('}'));
     short_name(function.unwrap_or(name))
 }
 
@@ -476,26 +434,11 @@ impl<O> Drop for FutureSlot<O> {
 impl<O> fmt::Debug for FutureSlot<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FutureSlot at {}: ", self.place.address())?;
-        let Some(Tenant {
-            size,
-            align,
-            name,
-            polls,
-            ..
-        }) = &self.tenant
-        else {
+        let Some(Tenant { size, align, name, polls, .. }) = &self.tenant else {
             return f.write_str("vacant");
         };
-        let times = if *polls == 1 {
-            "once".into()
-        } else {
-            format!("{polls} times")
-        };
-        write!(
-            f,
-            "{}, {size} bytes, aligned to {align}, polled {times}",
-            future_name(name)
-        )
+        let times = if *polls == 1 { "once".into() } else { format!("{polls} times") };
+        write!(f, "{}, {size} bytes, aligned to {align}, polled {times}", future_name(name))
     }
 }
 

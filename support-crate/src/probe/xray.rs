@@ -126,10 +126,7 @@ impl Word {
             Meaning::Number(n) => n.to_string(),
             Meaning::Text(text) => format!("{text:?}"),
             Meaning::Itself { offset } => format!("→ {itself} +{offset:#04x}"),
-            Meaning::Elsewhere {
-                region,
-                text: Some(text),
-            } => format!("→ {region} {text:?}"),
+            Meaning::Elsewhere { region, text: Some(text) } => format!("→ {region} {text:?}"),
             Meaning::Elsewhere { region, text: None } => format!("→ {region}"),
             Meaning::Bytes => String::new(),
         }
@@ -143,14 +140,7 @@ impl XRay {
     /// caught half-way.
     pub fn of<T: ?Sized>(value: &T) -> Self {
         // SAFETY: a reference vouches for `size_of_val` allocated bytes for as long as it lives.
-        unsafe {
-            Self::of_bytes(
-                std::ptr::from_ref(value).cast(),
-                size_of_val(value),
-                align_of_val(value),
-                type_name(value),
-            )
-        }
+        unsafe { Self::of_bytes(std::ptr::from_ref(value).cast(), size_of_val(value), align_of_val(value), type_name(value)) }
     }
 
     /// Copies the bytes of a value and labels them with the names that the compiler has for them.
@@ -180,14 +170,7 @@ impl XRay {
     /// The memory must still be allocated: `size_of::<T>()` bytes from `place` on.
     pub unsafe fn of_place<T>(place: *const T) -> Self {
         // SAFETY: the caller vouches for the place.
-        unsafe {
-            Self::of_bytes(
-                place.cast(),
-                size_of::<T>(),
-                align_of::<T>(),
-                short_name(std::any::type_name::<T>()),
-            )
-        }
+        unsafe { Self::of_bytes(place.cast(), size_of::<T>(), align_of::<T>(), short_name(std::any::type_name::<T>())) }
     }
 
     /// # Safety
@@ -263,9 +246,7 @@ impl XRay {
 
     /// Every word, from the first to the last.
     pub fn words(&self) -> impl Iterator<Item = Word> + '_ {
-        (0..self.bytes.len())
-            .step_by(WORD)
-            .map(|offset| self.word(offset))
+        (0..self.bytes.len()).step_by(WORD).map(|offset| self.word(offset))
     }
 
     /// The word that holds the byte at `address`, if the value reaches so far.
@@ -281,10 +262,7 @@ impl XRay {
 
     /// The words that point into the place where `other` was.
     pub fn points_into(&self, other: &XRay) -> Vec<Word> {
-        self.pointers()
-            .filter(|&(_, value)| other.covers(value))
-            .map(|(offset, _)| self.word(offset))
-            .collect()
+        self.pointers().filter(|&(_, value)| other.covers(value)).map(|(offset, _)| self.word(offset)).collect()
     }
 
     /// What changed between two X-rays, word by word. A word that only one of them has counts as changed.
@@ -295,21 +273,13 @@ impl XRay {
             .filter(|&offset| self.spans != other.spans || self.raw(offset) != other.raw(offset))
             .map(|offset| {
                 let word = |xray: &XRay| (offset < xray.bytes.len()).then(|| xray.word(offset));
-                Change {
-                    offset,
-                    before: word(self),
-                    after: word(other),
-                }
+                Change { offset, before: word(self), after: word(other) }
             })
             .filter(|change| {
-                change.before.as_ref().map(|w| (w.hex(), w.name()))
-                    != change.after.as_ref().map(|w| (w.hex(), w.name()))
+                change.before.as_ref().map(|w| (w.hex(), w.name())) != change.after.as_ref().map(|w| (w.hex(), w.name()))
             })
             .collect();
-        Diff {
-            words: longer.div_ceil(WORD),
-            changes,
-        }
+        Diff { words: longer.div_ceil(WORD), changes }
     }
 
     /// Whether `address` is that of one of the value's bytes.
@@ -317,12 +287,16 @@ impl XRay {
         address.wrapping_sub(self.address.usize()) < self.bytes.len()
     }
 
-    /// Every word that is in use and as long as a pointer, with its offset.
+    /// Every word that could be a pointer, with its offset.
     pub(crate) fn pointers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        (0..self.bytes.len()).step_by(WORD).filter_map(|offset| {
-            let value = self.value(offset)?;
-            (value != 0 && self.in_use(offset, WORD)).then_some((offset, value))
-        })
+        let offsets = (0..self.bytes.len()).step_by(WORD);
+        offsets.filter_map(|offset| Some((offset, self.pointer_at(offset)?)))
+    }
+
+    /// The word at `offset`, if it could be a pointer: long enough, large enough, and in use.
+    pub(crate) fn pointer_at(&self, offset: usize) -> Option<usize> {
+        let value = self.value(offset)?;
+        (value >= NO_ADDRESS && self.in_use(offset, WORD)).then_some(value)
     }
 
     /// The span that the byte at `offset` belongs to.
@@ -336,8 +310,7 @@ impl XRay {
             return offset / WORD * WORD..offset / WORD * WORD + 1;
         };
         let of_field = || self.spans.iter().filter(|span| span.field == hit.field);
-        of_field().map(|s| s.offset).min().unwrap_or(0)
-            ..of_field().map(|s| s.offset + s.size).max().unwrap_or(0)
+        of_field().map(|s| s.offset).min().unwrap_or(0)..of_field().map(|s| s.offset + s.size).max().unwrap_or(0)
     }
 
     fn value(&self, offset: usize) -> Option<usize> {
@@ -347,9 +320,7 @@ impl XRay {
 
     /// The bytes of the word at `offset`, in use or not; none beyond the end.
     fn raw(&self, offset: usize) -> &[u8] {
-        self.bytes
-            .get(offset..)
-            .map_or(&[], |rest| &rest[..WORD.min(rest.len())])
+        self.bytes.get(offset..).map_or(&[], |rest| &rest[..WORD.min(rest.len())])
     }
 
     fn in_use(&self, offset: usize, len: usize) -> bool {
@@ -373,33 +344,18 @@ impl XRay {
                 padded[i] = *byte;
             }
         }
-        let mut shown: Vec<String> = (0..len)
-            .map(|i| {
-                if used[i] {
-                    format!("{:02x}", padded[i])
-                } else {
-                    "··".into()
-                }
-            })
-            .collect();
+        let mut shown: Vec<String> = (0..len).map(|i| if used[i] { format!("{:02x}", padded[i]) } else { "··".into() }).collect();
         if cfg!(target_endian = "little") {
             shown.reverse();
         }
-        let mut names: Vec<&Span> = self
-            .spans
-            .iter()
-            .filter(|span| span.offset < offset + len && span.offset + span.size > offset)
-            .collect();
+        let mut names: Vec<&Span> =
+            self.spans.iter().filter(|span| span.offset < offset + len && span.offset + span.size > offset).collect();
         names.sort_by_key(|span| span.offset);
         Word {
             offset,
             len,
             value: usize::from_ne_bytes(padded),
-            name: names
-                .iter()
-                .map(|span| span.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
+            name: names.iter().map(|span| span.name.as_str()).collect::<Vec<_>>().join(", "),
             meaning: self.meaning(offset, &padded[..len], &used[..len]),
             shown: shown.concat(),
         }
@@ -412,12 +368,7 @@ impl XRay {
         {
             return Meaning::State(state.clone());
         }
-        let live: Vec<u8> = bytes
-            .iter()
-            .zip(used)
-            .filter(|(_, used)| **used)
-            .map(|(byte, _)| *byte)
-            .collect();
+        let live: Vec<u8> = bytes.iter().zip(used).filter(|(_, used)| **used).map(|(byte, _)| *byte).collect();
         let value = match (live.as_slice(), <[u8; WORD]>::try_from(live.as_slice())) {
             ([], _) => return Meaning::Unused,
             ([only], _) => return Meaning::Number(usize::from(*only)),
@@ -428,37 +379,24 @@ impl XRay {
             return Meaning::Number(value);
         }
         if self.covers(value) {
-            return Meaning::Itself {
-                offset: value - self.address.usize(),
-            };
+            return Meaning::Itself { offset: value - self.address.usize() };
         }
         match self.map.region(value) {
             Region::Unknown => as_text(bytes).map_or(Meaning::Bytes, Meaning::Text),
-            region => Meaning::Elsewhere {
-                region,
-                text: self.texts.get(&offset).cloned(),
-            },
+            region => Meaning::Elsewhere { region, text: self.texts.get(&offset).cloned() },
         }
     }
 
     /// Looks for a pointer with a length beside it, in the order in which this std lays out a `&str` and a `String`.
     fn find_texts(&mut self) {
         const SCANNED: usize = 4096;
-        let words: Vec<usize> = (0..self.bytes.len().min(SCANNED))
-            .step_by(WORD)
-            .map_while(|o| self.value(o))
-            .collect();
+        let words: Vec<usize> = (0..self.bytes.len().min(SCANNED)).step_by(WORD).map_while(|o| self.value(o)).collect();
         let mut texts = BTreeMap::new();
         for header in [Header::of_string(), Header::of_str()] {
             for (start, header_words) in words.windows(header.words).enumerate() {
                 let (pointer, len) = (header_words[header.ptr], header_words[header.len]);
                 let room = header.cap.map_or(len, |cap| header_words[cap]);
-                if len == 0
-                    || len > room
-                    || room > isize::MAX as usize
-                    || pointer < 1 << 20
-                    || self.covers(pointer)
-                {
+                if len == 0 || len > room || room > isize::MAX as usize || pointer < 1 << 20 || self.covers(pointer) {
                     continue;
                 }
                 if matches!(self.map.region(pointer), Region::Unknown) {
@@ -485,12 +423,7 @@ impl XRay {
                 keep[word.offset / WORD] = true;
             }
             // The first word of each named field, as far as they fit.
-            let named: Vec<usize> = self
-                .spans
-                .iter()
-                .map(|span| span.offset / WORD)
-                .take(MOST)
-                .collect();
+            let named: Vec<usize> = self.spans.iter().map(|span| span.offset / WORD).take(MOST).collect();
             for i in named {
                 keep[i] = true;
             }
@@ -498,11 +431,7 @@ impl XRay {
         let mut rows = Vec::new();
         let mut i = 0;
         while i < count {
-            let end = if keep[i] {
-                i
-            } else {
-                (i..count).find(|&j| keep[j]).unwrap_or(count)
-            };
+            let end = if keep[i] { i } else { (i..count).find(|&j| keep[j]).unwrap_or(count) };
             match end - i {
                 0 | 1 => {
                     rows.push(Row::Word(self.word(i * WORD)));
@@ -510,16 +439,12 @@ impl XRay {
                 }
                 skipped => {
                     // The same as the word above the gap, which is shown; and all part of one field.
-                    let same =
-                        i > 0 && (i..end).all(|j| self.raw(j * WORD) == self.raw((i - 1) * WORD));
+                    let same = i > 0 && (i..end).all(|j| self.raw(j * WORD) == self.raw((i - 1) * WORD));
                     let field = |j: usize| self.span_at(j * WORD).map(|span| span.field.as_str());
                     let name = field(i).filter(|name| (i..end).all(|j| field(j) == Some(name)));
                     let name = name.unwrap_or_default().to_owned();
-                    rows.push(Row::Gap {
-                        words: skipped,
-                        same,
-                        name,
-                    });
+                    let unused = (i..end).all(|j| self.word(j * WORD).meaning == Meaning::Unused);
+                    rows.push(Row::Gap { words: skipped, same: same && !unused, unused, name });
                     i = end;
                 }
             }
@@ -529,36 +454,17 @@ impl XRay {
 
     /// What it is, how large, where (`place`) and in which state.
     pub(crate) fn headline(&self, place: &str) -> String {
-        let title = self
-            .title
-            .as_deref()
-            .map(|title| format!("{title}: "))
-            .unwrap_or_default();
-        let state = self
-            .state
-            .as_deref()
-            .map(|state| format!(", in state {state}"))
-            .unwrap_or_default();
+        let title = self.title.as_deref().map(|title| format!("{title}: ")).unwrap_or_default();
+        let state = self.state.as_deref().map(|state| format!(", in state {state}")).unwrap_or_default();
         let bytes = if self.size() == 1 { "byte" } else { "bytes" };
-        format!(
-            "{title}{}, {} {bytes} at {place}{state}",
-            self.what,
-            grouped(self.size())
-        )
+        format!("{title}{}, {} {bytes} at {place}{state}", self.what, grouped(self.size()))
     }
 
     /// The field at `offset` in words, with the text that it leads to: `val "Hello"`; without a layout `+0x10`.
     pub(crate) fn describe(&self, offset: usize) -> String {
         let field = self.field_at(offset);
-        let name = self
-            .span_at(offset)
-            .map_or_else(|| format!("+{offset:#04x}"), |span| span.field.clone());
-        let text = self
-            .texts
-            .range(field)
-            .next()
-            .map(|(_, text)| format!(" {text:?}"))
-            .unwrap_or_default();
+        let name = self.span_at(offset).map_or_else(|| format!("+{offset:#04x}"), |span| span.field.clone());
+        let text = self.texts.range(field).next().map(|(_, text)| format!(" {text:?}")).unwrap_or_default();
         format!("{name}{text}")
     }
 
@@ -584,11 +490,7 @@ impl fmt::Display for XRay {
 #[derive(Debug, Clone)]
 pub(crate) enum Row {
     Word(Word),
-    Gap {
-        words: usize,
-        same: bool,
-        name: String,
-    },
+    Gap { words: usize, same: bool, unused: bool, name: String },
 }
 
 /// What differs between two X-rays; see [`XRay::diff`].
@@ -643,31 +545,11 @@ impl Diff {
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 24;
-        write!(
-            f,
-            "{} of {} words differ",
-            grouped(self.changes.len()),
-            grouped(self.words)
-        )?;
+        write!(f, "{} of {} words differ", grouped(self.changes.len()), grouped(self.words))?;
         for change in self.changes.iter().take(MOST) {
-            let hex = |word: &Option<Word>| {
-                word.as_ref()
-                    .map_or("(no such word)".to_owned(), |word| word.hex().to_owned())
-            };
-            write!(
-                f,
-                "\n  +{:#04x}  {:>16} → {:>16}",
-                change.offset,
-                hex(&change.before),
-                hex(&change.after)
-            )?;
-            if let Some(name) = change
-                .after
-                .as_ref()
-                .or(change.before.as_ref())
-                .map(Word::name)
-                .filter(|n| !n.is_empty())
-            {
+            let hex = |word: &Option<Word>| word.as_ref().map_or("(no such word)".to_owned(), |word| word.hex().to_owned());
+            write!(f, "\n  +{:#04x}  {:>16} → {:>16}", change.offset, hex(&change.before), hex(&change.after))?;
+            if let Some(name) = change.after.as_ref().or(change.before.as_ref()).map(Word::name).filter(|n| !n.is_empty()) {
                 write!(f, "  {name}")?;
             }
         }
@@ -705,12 +587,7 @@ impl Header {
         let text = "five!";
         let words = words_of(&text);
         let at = |value: usize| words.iter().position(|word| *word == value).unwrap_or(0);
-        Self {
-            words: words.len(),
-            ptr: at(text.as_ptr().addr()),
-            len: at(text.len()),
-            cap: None,
-        }
+        Self { words: words.len(), ptr: at(text.as_ptr().addr()), len: at(text.len()), cap: None }
     }
 
     /// The name of word `i`.
@@ -727,10 +604,7 @@ impl Header {
 fn words_of<T>(value: &T) -> Vec<usize> {
     // SAFETY: a reference vouches for the bytes of its value.
     let bytes = unsafe { memory::snapshot(std::ptr::from_ref(value).cast(), size_of::<T>()) };
-    bytes
-        .chunks_exact(WORD)
-        .map(|word| usize::from_ne_bytes(word.try_into().expect("a whole word")))
-        .collect()
+    bytes.chunks_exact(WORD).map(|word| usize::from_ne_bytes(word.try_into().expect("a whole word"))).collect()
 }
 
 /// The text at `address`, quoted later, shortened when long; `None` unless all that is looked at reads like text.
@@ -746,10 +620,7 @@ fn text_at(address: usize, len: usize) -> Option<String> {
         }
         Err(_) => return None,
     };
-    let printable = !text.is_empty()
-        && text
-            .chars()
-            .all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'));
+    let printable = !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'));
     printable.then(|| {
         let mut shown: String = text.chars().take(SHOWN).collect();
         if len > shown.len() {
@@ -763,12 +634,18 @@ fn text_at(address: usize, len: usize) -> Option<String> {
 fn as_text(bytes: &[u8]) -> Option<String> {
     let end = bytes.iter().rposition(|byte| *byte != 0)? + 1;
     let text = &bytes[..end];
-    (end >= 4.min(bytes.len())
-        && end >= 2
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() || *byte == b' '))
-    .then(|| String::from_utf8_lossy(text).into_owned())
+    (end >= 4.min(bytes.len()) && end >= 2 && text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
+        .then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// An offset as it is shown everywhere: `+0x08`.
+pub(crate) fn offset_label(offset: usize) -> String {
+    format!("+{offset:#04x}")
+}
+
+/// How many characters the offsets within `size` bytes take.
+pub(crate) fn offset_width(size: usize) -> usize {
+    offset_label(size.saturating_sub(1)).len()
 }
 
 /// `131072` as `131 072`.
