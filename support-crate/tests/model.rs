@@ -216,15 +216,13 @@ fn run(seed: u64, steps: usize) {
                     model.abort(task);
                 }
             }
-            (22, _, Some(task)) => {
-                if handles[task].take().is_some() {
-                    model.drop_handle(task);
-                }
+            (22, _, Some(task)) if handles[task].is_some() => {
+                drop(handles[task].take());
+                model.drop_handle(task);
             }
-            (23, ..) if random.u8(0..40) == 0 => {
-                if rt.take().is_some() {
-                    (0..model.tasks.len()).for_each(|task| model.abort(task));
-                }
+            (23, ..) if rt.is_some() && random.u8(0..40) == 0 => {
+                drop(rt.take());
+                (0..model.tasks.len()).for_each(|task| model.abort(task));
             }
             _ => {}
         }

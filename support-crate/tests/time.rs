@@ -114,7 +114,7 @@ fn a_timer_may_be_dropped_reset_or_asked_by_another_of_the_batch_that_fires_it()
         let handle = rt.handle();
         let deadline = Instant::now() + 5 * MS;
         let counting = CountingWaker::new();
-        let victims: Rc<RefCell<Vec<Option<Pin<Box<Sleep>>>>>> = Rc::default();
+        let victims = Rc::new(RefCell::new(Vec::<Option<Pin<Box<Sleep>>>>::new()));
         let trace = Trace::default();
         for turn in 0..3 {
             let (sleep, victims, trace, waker) = (handle.sleep_until(deadline), victims.clone(), trace.clone(), counting.waker());

@@ -72,7 +72,11 @@ fn hammer(rounds: usize, armed_socket: bool) {
                 match random.u8(0..3) {
                     0 => waker.wake(),
                     1 => waker.wake_by_ref(),
-                    _ => waker.clone().wake(),
+                    _ => {
+                        let clone = waker.clone();
+                        drop(waker);
+                        clone.wake();
+                    }
                 }
             }
         }));
@@ -160,7 +164,8 @@ fn waking_oneself_twice_is_one_more_poll() {
         log.say(format!("poll {polls}"));
         if polls == 1 {
             cx.waker().wake_by_ref();
-            cx.waker().clone().wake();
+            let clone = cx.waker().clone();
+            clone.wake();
         }
         Poll::<()>::Pending
     })));
