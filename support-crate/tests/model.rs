@@ -118,7 +118,6 @@ enum Away {
     Drop(Waker),
 }
 
-#[expect(clippy::collapsible_match, reason = "a guard must not take what it looks at")]
 fn run(seed: u64, steps: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let (ask, asked) = mpsc::channel::<Away>();

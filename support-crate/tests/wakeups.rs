@@ -2,8 +2,6 @@
 
 mod common;
 
-#![expect(clippy::waker_clone_wake, reason = "what is tested is a clone that is used up")]
-
 use common::{Count, Gate, Keeps, SOON, Trace, poll, runtime, tcp_pair, within};
 use futures::io::AsyncRead;
 use futures::stream::Stream;
