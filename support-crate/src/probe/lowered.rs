@@ -341,6 +341,20 @@ impl Site {
             .collect()
     }
 
+    /// Hands the compiler the crates whose names stand in `source`, as the cell has them.
+    pub(crate) fn lend_dependencies(&self, source: &str, command: &mut Command) {
+        let mut known = Vec::new();
+        for folder in self.dependencies() {
+            command.arg("-L").arg(format!("dependency={}", folder.display()));
+            for (name, path) in rlibs(&folder) {
+                if source.contains(&name) && !known.contains(&name) {
+                    command.arg("--extern").arg(format!("{name}={}", path.display()));
+                    known.push(name);
+                }
+            }
+        }
+    }
+
     fn edition(&self) -> String {
         let manifest = fs::read_to_string(Path::new(self.manifest.unwrap_or(".")).join("Cargo.toml")).unwrap_or_default();
         let edition = manifest.lines().find_map(|line| line.trim().strip_prefix("edition")?.trim().strip_prefix('='));
@@ -395,16 +409,7 @@ impl Types {
             .args(["--crate-type=lib", "--crate-name=lowered", "--emit=mir=-", "-Zprint-type-sizes", "--cap-lints=allow"])
             .arg(format!("--edition={}", site.edition()))
             .arg(format!("-Cdebug-assertions={}", if site.debug_assertions { "on" } else { "off" }));
-        let mut known = Vec::new();
-        for folder in site.dependencies() {
-            command.arg("-L").arg(format!("dependency={}", folder.display()));
-            for (name, path) in rlibs(&folder) {
-                if text.contains(&name) && !known.contains(&name) {
-                    command.arg("--extern").arg(format!("{name}={}", path.display()));
-                    known.push(name);
-                }
-            }
-        }
+        site.lend_dependencies(&text, &mut command);
         let output = command.arg(&source).output().map_err(|error| LoweredError::Rustc(rustc, error))?;
         if !output.status.success() {
             return Err(LoweredError::Rejected(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()));
