@@ -1,7 +1,7 @@
 //! Does it compile? Questions to the reader's own compiler, asked while a cell runs.
 //!
 //! ```text
-//! compiles!{ … }  ──▶ rustc, checks only  ──▶ Verdict    compiles, or the code of the error
+//! compiles!{ … }  ──▶ rustc, checks only  ──▶ Verdict    compiles, or the code of the error; verdicts!{ … } is a table of them
 //!                           └─ .run() ─────▶ Ran        what the program printed, and how it ended
 //! assembly!{ … }  ──▶ rustc, to assembly  ──▶ Assembly   the instructions of one function
 //! expanded!{ … }  ──▶ rustc, macros only  ──▶ Expanded   the code that the macros wrote
@@ -77,10 +77,7 @@ impl Verdict {
     #[track_caller]
     pub fn ask(site: &Site, snippet: &str) -> Self {
         let program = format!("{NAMES}\nfn main() {{\n{snippet}\n;}}\n");
-        // A check goes as far as an error can be found in code without type parameters, and generates nothing.
-        let output = rustc(site, &program, ["--crate-type=bin", "--emit=metadata=-"]);
-        let errors = errors_in(&output);
-        assert_eq!(errors.is_empty(), output.status.success(), "what the compiler said is not understood:\n{}", output.stderr);
+        let errors = check(site, &program).into_iter().map(|(_, error)| error).collect();
         Self { program, site: site.clone(), errors }
     }
 
@@ -135,6 +132,65 @@ impl fmt::Display for Verdict {
             1 => format!("{text} (and one more error)"),
             n => format!("{text} (and {n} more errors)"),
         })
+    }
+}
+
+/// Verdicts under names, side by side; made by [`verdicts!`](crate::verdicts!).
+#[derive(Debug, Clone)]
+pub struct Verdicts {
+    rows: Vec<(String, Verdict)>,
+}
+
+impl Verdicts {
+    /// Asks about several snippets, each with the same statements before it.
+    ///
+    /// One run of the compiler finds errors in many of them, but an early one (an unknown name, say) may keep it from looking at
+    /// the rest. So those without an error are asked about again, until nothing is left to refuse.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn ask(site: &Site, given: &str, snippets: &[(&str, &str)]) -> Self {
+        let verdict = |snippet: &str| Verdict {
+            program: format!("{NAMES}\nfn main() {{\n{given}\n{snippet}\n;}}\n"),
+            site: site.clone(),
+            errors: Vec::new(),
+        };
+        let mut rows: Vec<_> = snippets.iter().map(|(name, snippet)| ((*name).to_owned(), verdict(snippet))).collect();
+        loop {
+            let mut program = NAMES.to_owned() + "\nfn main() {}\n";
+            let mut ends = Vec::new();
+            for (i, (_, snippet)) in snippets.iter().enumerate().filter(|(i, _)| rows[*i].1.compiles()) {
+                program += &format!("fn snippet_{i}() {{\n{given}\n{snippet}\n;}}\n");
+                ends.push((i, program.lines().count()));
+            }
+            let errors = check(site, &program);
+            if errors.is_empty() {
+                return Self { rows };
+            }
+            for (line, error) in errors {
+                let (i, _) = ends.iter().find(|(_, end)| line <= *end).expect("the error is in one of the snippets");
+                rows[*i].1.errors.push(error);
+            }
+        }
+    }
+
+    /// The names and the verdicts, in the order of the question.
+    pub fn rows(&self) -> &[(String, Verdict)] {
+        &self.rows
+    }
+
+    /// Shows the verdicts in a notebook.
+    pub fn evcxr_display(&self) {
+        to_notebook(&[("text/plain", &self.to_string())]);
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (i, (name, verdict)) in self.rows.iter().enumerate() {
+            write!(f, "{}{name:<width$}   {verdict}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
     }
 }
 
@@ -205,7 +261,7 @@ impl Assembly {
         // A small public function would not be compiled by itself but only where it is used; one with a fixed name is.
         let program = format!("{NAMES}\n#[unsafe(no_mangle)] pub {function}\n");
         let output = rustc(site, &program, ["--crate-type=lib", "-Copt-level=2", "-Cdebuginfo=0", "--emit=asm=-"]);
-        if let Some(error) = errors_in(&output).first() {
+        if let Some((_, error)) = errors_in(&output.stderr).next() {
             panic!("there are no instructions: the function does not compile. {error}");
         }
         assert!(output.status.success(), "the compiler gave no instructions. It said:\n{}", output.stderr);
@@ -247,7 +303,7 @@ impl Expanded {
     #[track_caller]
     pub fn ask(site: &Site, items: &str) -> Self {
         let output = rustc(site, items, ["--crate-type=lib", "-Zunpretty=expanded"]);
-        if let Some(error) = errors_in(&output).first() {
+        if let Some((_, error)) = errors_in(&output.stderr).next() {
             panic!("there is nothing to show: the snippet is refused. {error}");
         }
         assert!(output.status.success(), "the compiler did not expand the snippet. It said:\n{}", output.stderr);
@@ -305,6 +361,36 @@ impl fmt::Display for Expanded {
 #[macro_export]
 macro_rules! compiles {
     ($($snippet:tt)*) => { $crate::probe::Verdict::ask(&$crate::__site!(), ::std::stringify!($($snippet)*)) };
+}
+
+/// The same question about several snippets at once: a table of verdicts.
+///
+/// What stands after `given` comes before each of them.
+///
+/// ```
+/// let table = pinlab::verdicts! {
+///     given { let mut value = PhantomPinned; let mut pin = pin!(value); }
+///     "look at it"  => { let seen: &PhantomPinned = &pin; }
+///     "get_mut"     => { pin.get_mut(); }
+/// };
+/// assert!(table.rows()[0].1.compiles());
+/// assert_eq!(table.rows()[1].1.code(), Some("E0277"));
+/// ```
+///
+/// # Panics
+/// As [`compiles!`](crate::compiles!) does.
+#[macro_export]
+macro_rules! verdicts {
+    (given { $($given:tt)* } $($name:expr => { $($snippet:tt)* } $(,)?)+) => {
+        $crate::probe::Verdicts::ask(
+            &$crate::__site!(),
+            ::std::stringify!($($given)*),
+            &[$(($name, ::std::stringify!($($snippet)*))),+],
+        )
+    };
+    ($($name:expr => { $($snippet:tt)* } $(,)?)+) => {
+        $crate::verdicts! { given {} $($name => { $($snippet)* })+ }
+    };
 }
 
 /// The instructions that the compiler makes of a function, with the optimisation that cells have.
@@ -429,15 +515,25 @@ impl Drop for Workshop {
     }
 }
 
+/// What the compiler objects to in a program, with the line that it names. It checks as far as an error can be found in
+/// code without type parameters, and generates nothing.
+#[track_caller]
+fn check(site: &Site, program: &str) -> Vec<(usize, CompileError)> {
+    let output = rustc(site, program, ["--crate-type=bin", "--emit=metadata=-"]);
+    let errors: Vec<_> = errors_in(&output.stderr).collect();
+    assert_eq!(errors.is_empty(), output.status.success(), "what the compiler said is not understood:\n{}", output.stderr);
+    errors
+}
+
 /// The errors in lines such as `<anon>:3:57: error[E0277]: message`.
-fn errors_in(output: &Output) -> Vec<CompileError> {
-    let error = |line: &str| {
-        let (_, rest) = line.strip_prefix("<anon>:")?.split_once(": error")?;
+fn errors_in(stderr: &str) -> impl Iterator<Item = (usize, CompileError)> + '_ {
+    stderr.lines().filter_map(|line| {
+        let (place, rest) = line.strip_prefix("<anon>:")?.split_once(": error")?;
+        let line = place.split(':').next()?.parse().ok()?;
         let (code, message) = rest.split_once(": ")?;
         let code = code.strip_prefix('[').and_then(|code| code.strip_suffix(']')).map(str::to_owned);
-        Some(CompileError { code, message: message.to_owned() })
-    };
-    output.stderr.lines().filter_map(error).collect()
+        Some((line, CompileError { code, message: message.to_owned() }))
+    })
 }
 
 /// The instructions in a file of assembly: what is neither a directive, nor a label, nor a comment.
@@ -509,6 +605,21 @@ mod tests {
     fn a_borrow_that_lasts_too_long_is_found_without_generating_code() {
         let verdict = crate::compiles! { let r; { let local = 7; r = &local; } println!("{r}"); };
         assert_eq!(verdict.code(), Some("E0597"));
+    }
+
+    #[test]
+    fn an_error_in_one_snippet_hides_none_in_the_others() {
+        let table = crate::verdicts! {
+            given { let text = String::from("Hello"); }
+            "moved twice" => { let (a, b) = (text, text); }
+            "unknown name" => { no_such_name }
+            "well" => { text.len() }
+            "wrong type" => { let n: u8 = text; }
+            "no syntax" => { let = ; }
+        };
+        let codes: Vec<_> = table.rows().iter().map(|(_, verdict)| verdict.code()).collect();
+        assert_eq!(codes, [Some("E0382"), Some("E0425"), None, Some("E0308"), None]);
+        assert_eq!(table.rows().iter().filter(|(_, verdict)| verdict.compiles()).count(), 1);
     }
 
     #[test]
