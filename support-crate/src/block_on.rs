@@ -1,8 +1,8 @@
 //! The least executor there is: one future, one thread, no queue.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::{Future, IntoFuture};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -29,9 +29,17 @@ impl Wake for Signal {
     }
 }
 
+impl Signal {
+    fn new() -> (Arc<Self>, Waker) {
+        let signal = Arc::new(Self { woken: AtomicBool::new(false), thread: thread::current() });
+        (signal.clone(), Waker::from(signal))
+    }
+}
+
 thread_local! {
-    /// A signal to use again. Only a saving: in a notebook each cell has one of its own, and that is as good.
-    static SPARE: Cell<Option<(Arc<Signal>, Waker)>> = const { Cell::new(None) };
+    /// A signal to use again and again: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
+    /// an earlier call wakes this thread once too often, as any waker may.
+    static SIGNAL: RefCell<(Arc<Signal>, Waker)> = RefCell::new(Signal::new());
 }
 
 /// Runs one future to its end on this thread, which sleeps while the future waits. There are no tasks, no timers and no
@@ -43,24 +51,32 @@ thread_local! {
 /// ```
 /// assert_eq!(pinlab::block_on(async { 6 * 7 }), 42);
 /// ```
+#[inline]
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     let mut future = pin!(future.into_future());
-    let (signal, waker) = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_else(|| {
-        let signal = Arc::new(Signal { woken: AtomicBool::new(false), thread: thread::current() });
-        (signal.clone(), Waker::from(signal))
+    let usual = SIGNAL.try_with(|signal| {
+        let signal = signal.try_borrow_mut().ok()?;
+        Some(drive(future.as_mut(), &signal.0, &signal.1))
     });
-    let mut cx = Context::from_waker(&waker);
-    let output = loop {
+    match usual {
+        Ok(Some(output)) => output,
+        // Nested, or the thread is ending: a signal of its own, so that neither eats the other's wakes.
+        Ok(None) | Err(_) => {
+            let (signal, waker) = Signal::new();
+            drive(future, &signal, &waker)
+        }
+    }
+}
+
+#[inline]
+fn drive<F: Future>(mut future: Pin<&mut F>, signal: &Signal, waker: &Waker) -> F::Output {
+    let mut cx = Context::from_waker(waker);
+    loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            break output;
+            return output;
         }
         while !signal.woken.swap(false, Ordering::Acquire) {
             thread::park();
         }
-    };
-    // Only if nobody else has kept it, and no wake is left in it, is it as good as new.
-    if Arc::strong_count(&signal) == 2 && !signal.woken.load(Ordering::Relaxed) {
-        let _ = SPARE.try_with(|spare| spare.set(Some((signal, waker))));
     }
-    output
 }

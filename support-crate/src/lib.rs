@@ -17,8 +17,10 @@
 //! |---|---|
 //! | `block_on` | the least executor: one future, one thread |
 //! | `task` | one allocation that a future is pinned in, and what its wakers are |
-//! | `executor` | the queue, the loop, [`Runtime`] and [`Handle`] |
+//! | `executor` | the queue and the loop |
+//! | `runtime` | [`Runtime`] and [`Handle`]: the engine as you hold it |
 //! | `inbox` | how other threads reach the loop, and wake it from its sleep |
+//! | `pool` | memory of tasks that have ended, for those to come |
 //! | `stall` | [`Stalled`]: what an engine says when nothing can ever happen any more |
 //! | `timer` | the heap of deadlines; [`Sleep`], [`Timeout`], [`Interval`] |
 //! | `reactor` | the operating system's events, turned into wakes |
@@ -51,9 +53,11 @@ mod block_on;
 mod executor;
 mod inbox;
 pub mod net;
+mod pool;
 pub mod probe;
 mod reactor;
 mod retry;
+mod runtime;
 pub mod show;
 mod stall;
 mod sync;
@@ -64,9 +68,10 @@ mod waker;
 mod yield_now;
 
 pub use block_on::block_on;
-pub use executor::{Handle, Runtime, Stats};
+
 pub use net::{Async, TcpListener, TcpStream, UdpSocket};
 pub use retry::Retry;
+pub use runtime::{Handle, Runtime, Stats};
 pub use stall::{Stalled, Waiting};
 pub use task::{JoinError, JoinHandle};
 pub use timer::{Elapsed, Interval, Sleep, Timeout};

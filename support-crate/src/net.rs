@@ -9,8 +9,9 @@ mod udp;
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 
-use crate::executor::Handle;
-use crate::reactor::{AsSource, Side};
+use crate::reactor::{ANYBODY, AsSource, Side};
+use crate::runtime::Handle;
+use crate::task::wake_quietly;
 use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use socket2::SockRef;
 use std::fmt;
@@ -34,20 +35,26 @@ pub struct Async<T: AsSource> {
     io: Option<T>,
 }
 
-/// The waiter under which poll-style callers wait: see `Reactor::wait_for`.
-const ANYBODY: usize = 0;
-
 impl<T: AsSource> Async<T> {
     /// Hands a source to the engine.
     ///
     /// # Errors
     ///
     /// If it cannot be made non-blocking, or the runtime is gone. That the system cannot watch it (a file, say) shows at the first wait.
+    ///
+    /// # A promise
+    ///
+    /// The type must go on giving the same open descriptor for as long as it is shared: one that swaps it behind `&self` would have the reactor
+    /// watch another's. No memory is at stake, only whose events are seen; the standard library's types keep the promise.
     pub fn new(handle: &Handle, io: T) -> io::Result<Self> {
-        if handle.is_closed() {
+        if handle.shared().is_closed() {
             return Err(closed());
         }
-        SockRef::from(&io).set_nonblocking(true)?;
+        let socket = SockRef::from(&io);
+        socket.set_nonblocking(true)?;
+        // A byte out of band is reported as readable for as long as it is there, and no read would ever take it. In line it is read like
+        // the others. What is no socket has no such bytes, and refuses.
+        let _ = socket.set_out_of_band_inline(true);
         Ok(Self::from_nonblocking(handle, io))
     }
 
@@ -82,7 +89,7 @@ impl<T: AsSource> Async<T> {
     }
 
     fn leave(&mut self) {
-        let waiters = self.handle.reactor().remove(self.handle.poller(), self.key);
+        let waiters = self.handle.reactor().remove(&self.handle.shared().poller, self.key);
         drop(waiters);
     }
 
@@ -109,7 +116,7 @@ impl<T: AsSource> Async<T> {
     async fn ready(&self, side: Side) -> io::Result<()> {
         // Ask the system afresh: the hint may be stale.
         self.handle.reactor().clear_ready(self.key, side);
-        let mut waiter = Waiter { source: self, side, id: self.handle.next_waiter() };
+        let mut waiter = Waiter { source: self, side, id: self.handle.shared().next_waiter() };
         std::future::poll_fn(|cx| waiter.poll(cx)).await
     }
 
@@ -132,7 +139,7 @@ impl<T: AsSource> Async<T> {
     }
 
     async fn with<R>(&self, side: Side, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        let waiter = Waiter { source: self, side, id: self.handle.next_waiter() };
+        let waiter = Waiter { source: self, side, id: self.handle.shared().next_waiter() };
         std::future::poll_fn(|cx| self.poll_with(side, waiter.id, cx, &mut operation)).await
     }
 
@@ -157,7 +164,7 @@ impl<T: AsSource> Async<T> {
             if !self.handle.reactor().is_ready(self.key, side) {
                 return self.poll_wait(side, waiter, cx).map(Err);
             }
-            if !self.handle.may_go_on() {
+            if !self.handle.shared().may_go_on() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -171,16 +178,17 @@ impl<T: AsSource> Async<T> {
 
     /// Stores the waker. Ready only with an error.
     fn poll_wait(&self, side: Side, waiter: usize, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.handle.is_closed() {
+        if self.handle.shared().is_closed() {
             return Poll::Ready(closed());
         }
         if !self.handle.reactor().knows(self.key, side, waiter, cx.waker()) {
-            let waker = cx.waker().clone();
-            let stored = self.handle.reactor().wait_for(self.handle.poller(), self.key, side, waiter, waker);
-            match stored {
-                Ok(former) => drop(former),
-                Err(error) => return Poll::Ready(error),
+            let waker = cx.waker().clone(); // foreign code: not while the reactor is borrowed
+            let armed = self.handle.reactor().arm(&self.handle.shared().poller, self.key, side);
+            if let Err(error) = armed {
+                return Poll::Ready(error);
             }
+            let replaced = self.handle.reactor().store(self.key, side, waiter, waker);
+            replaced.into_iter().for_each(wake_quietly);
         }
         Poll::Pending
     }

@@ -22,6 +22,8 @@ mod compile;
 mod lowered;
 mod memory;
 mod picture;
+mod rustc;
+
 mod slot;
 mod traits;
 mod xray;
@@ -38,6 +40,6 @@ pub use xray::{Change, Diff, Meaning, Word, XRay};
 /// What the macros expand to; not for use by hand.
 #[doc(hidden)]
 pub mod hidden {
-    pub use super::lowered::Site;
+    pub use super::rustc::Site;
     pub use super::traits::{Ask, Unanswered, ask_about};
 }

@@ -35,6 +35,10 @@ pub(crate) use std::os::windows::io::{
     AsRawSocket, AsSocket as AsSource, BorrowedSocket as BorrowedSource, RawSocket as RawSource,
 };
 
+/// The waiter that all poll-style callers are.
+pub(crate) const ANYBODY: usize = 0;
+/// How many of them are kept at one side.
+const MOST_ANYBODIES: usize = 32;
 /// How many events one wait can bring.
 const EVENTS: usize = 1024;
 
@@ -130,30 +134,30 @@ impl Reactor {
         waiters.iter().any(|(id, known)| *id == waiter && known.will_wake(waker))
     }
 
-    /// Stores a waker and arms the side (S2). What it replaces is for the caller to drop (S5).
-    pub(crate) fn wait_for(
-        &mut self,
-        poller: &Poller,
-        key: usize,
-        side: Side,
-        waiter: usize,
-        waker: Waker,
-    ) -> io::Result<Option<Waker>> {
+    /// Arms a side, if it is not.
+    pub(crate) fn arm(&mut self, poller: &Poller, key: usize, side: Side) -> io::Result<()> {
         let source = &mut self.sources[key];
-        let state = &source.sides[side as usize];
-        if !state.armed {
-            source.set_armed(poller, key, side, true)?;
-        }
+        if source.sides[side as usize].armed { Ok(()) } else { source.set_armed(poller, key, side, true) }
+    }
+
+    /// Stores a waker at an armed side (S2). What it replaces is for the caller to drop (S5), or to wake.
+    pub(crate) fn store(&mut self, key: usize, side: Side, waiter: usize, waker: Waker) -> Vec<Waker> {
         let waiters = &mut self.sources[key].sides[side as usize].waiters;
-        // The shared waiter 0 serves poll-style callers, of which there may be several: theirs are kept side by side.
-        match waiters.iter_mut().find(|(id, _)| waiter != 0 && *id == waiter) {
-            Some((_, known)) => Ok(Some(std::mem::replace(known, waker))),
-            None => {
-                waiters.push((waiter, waker));
-                self.waiting += 1;
-                Ok(None)
+        let mut replaced = Vec::new();
+        if waiter == ANYBODY {
+            // Poll-style callers may be several, so theirs are kept side by side; but nobody says when one has gone. Past some number
+            // all are woken: who is still there comes again.
+            if waiters.len() >= MOST_ANYBODIES {
+                replaced.extend(waiters.extract_if(.., |(id, _)| *id == ANYBODY).map(|(_, waker)| waker));
+                self.waiting -= replaced.len();
             }
+        } else if let Some(place) = waiters.iter().position(|(id, _)| *id == waiter) {
+            replaced.push(waiters.swap_remove(place).1);
+            self.waiting -= 1;
         }
+        waiters.push((waiter, waker));
+        self.waiting += 1;
+        replaced
     }
 
     /// This waiter waits no longer.

@@ -1,6 +1,6 @@
 //! `Retry`: the article's wrapper around a future that may fail, with pin projection doing the careful part.
 
-use crate::executor::Handle;
+use crate::runtime::Handle;
 use crate::timer::Sleep;
 use pin_project::pin_project;
 use std::fmt;

@@ -36,8 +36,10 @@
 //!   engine afterwards, so that the join handle may.
 
 use crate::executor::Shared;
+use crate::pool;
 use crate::probe::Address;
 use crate::sync::AtomicU32;
+use std::alloc::Layout;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -110,8 +112,10 @@ struct Vtable {
     finish: unsafe fn(Task, JoinError),
     /// Drops the output, if it is still there. Catches panics.
     clear: unsafe fn(Task),
-    /// Gives the memory back.
-    free: unsafe fn(Task),
+    /// Drops what is in the allocation, which is no longer a task then.
+    empty: unsafe fn(Task),
+    /// The allocation's.
+    layout: Layout,
     /// The future's type.
     name: fn() -> &'static str,
 }
@@ -124,8 +128,14 @@ struct Allocation<F: Future> {
 }
 
 impl<F: Future> Allocation<F> {
-    const VTABLE: Vtable =
-        Vtable { poll: poll::<F>, finish: finish::<F>, clear: clear::<F>, free: free::<F>, name: std::any::type_name::<F> };
+    const VTABLE: Vtable = Vtable {
+        poll: poll::<F>,
+        finish: finish::<F>,
+        clear: clear::<F>,
+        empty: empty::<F>,
+        layout: Layout::new::<Self>(),
+        name: std::any::type_name::<F>,
+    };
 }
 
 enum Stage<F: Future> {
@@ -141,19 +151,21 @@ pub(crate) struct Task(NonNull<Header>);
 impl Task {
     /// Allocates a task with two references: the engine's and the join handle's.
     pub(crate) fn new<F: Future>(future: F, engine: NonNull<Shared>, at: &'static Location<'static>) -> Self {
-        let allocation = Box::new(Allocation {
-            header: Header {
-                state: Cell::new((2 * REF) | JOINED),
-                away: AtomicU32::new(BIAS),
-                engine,
-                vtable: &Allocation::<F>::VTABLE,
-                joiner: UnsafeCell::new(None),
-                at,
-                links: Links::default(),
-            },
-            stage: UnsafeCell::new(Stage::Running(future)),
-        });
-        Self(NonNull::from(Box::leak(allocation)).cast())
+        let vtable = &Allocation::<F>::VTABLE;
+        // SAFETY: the caller's engine is alive, and this is its thread: only there are there handles to spawn with.
+        let block = unsafe { engine.as_ref() }.take_block(vtable.layout).cast::<Allocation<F>>();
+        let header = Header {
+            state: Cell::new((2 * REF) | JOINED),
+            away: AtomicU32::new(BIAS),
+            engine,
+            vtable,
+            joiner: UnsafeCell::new(None),
+            at,
+            links: Links::default(),
+        };
+        // SAFETY: the block is of this layout, and ours. The future is written to where it stays (T2).
+        unsafe { block.write(Allocation { header, stage: UnsafeCell::new(Stage::Running(future)) }) };
+        Self(block.cast())
     }
 
     fn header(&self) -> &Header {
@@ -183,8 +195,11 @@ impl Task {
     pub(crate) fn enqueue(self) -> bool {
         let state = &self.header().state;
         let bits = state.get();
+        if bits & (QUEUED | COMPLETE) != 0 {
+            return false;
+        }
         state.set(bits | QUEUED);
-        bits & (QUEUED | COMPLETE) == 0
+        true
     }
 
     /// The entry has been taken from the queue. `false` if there is nothing to poll any more.
@@ -237,7 +252,9 @@ impl Task {
             // SAFETY: the engine's thread; complete, and no join handle that could look (T6).
             unsafe { (self.header().vtable.clear)(self) };
         }
-        if let Some(joiner) = self.swap_joiner(None) {
+        if self.joiner_data().is_some()
+            && let Some(joiner) = self.swap_joiner(None)
+        {
             wake_quietly(joiner);
         }
         if !self.has(QUEUED) {
@@ -246,8 +263,11 @@ impl Task {
     }
 
     fn swap_joiner(self, waker: Option<Waker>) -> Option<Waker> {
+        let now = isize::from(waker.is_some());
         // SAFETY: the engine's thread (T1), and no foreign code runs between reading and writing.
-        unsafe { self.header().joiner.get().replace(waker) }
+        let former = unsafe { self.header().joiner.get().replace(waker) };
+        self.shared().count_joiners(now - isize::from(former.is_some()));
+        former
     }
 
     // ---- references ------------------------------------------------------------------------------------------
@@ -300,9 +320,13 @@ impl Task {
             state.set(state.get() - REF);
         }
         if state.get() < REF && away.load(Acquire) & !WOKEN == BIAS {
+            let (shared, vtable) = (self.header().engine, self.header().vtable);
             self.shared().forget_task(self);
-            // SAFETY: nobody points here any more (T4), and it is out of the engine's list.
-            unsafe { (self.header().vtable.free)(self) };
+            // SAFETY: nobody points here any more (T4), and it is out of the engine's list. The engine outlives its tasks.
+            unsafe {
+                (vtable.empty)(self);
+                shared.as_ref().give_block(self.0.cast(), vtable.layout);
+            }
         }
     }
 
@@ -329,10 +353,11 @@ impl Task {
 
     /// Frees a husk and the reference to the engine that came with it.
     fn bury(self) {
-        let engine = self.header().engine.as_ptr();
+        let (engine, vtable) = (self.header().engine.as_ptr(), self.header().vtable);
         // SAFETY: the count is zero (T5): nobody points here. `detach` took a count on the engine for this task.
         unsafe {
-            (self.header().vtable.free)(self);
+            (vtable.empty)(self);
+            pool::release(self.0.cast(), vtable.layout);
             Arc::decrement_strong_count(engine);
         }
     }
@@ -507,9 +532,9 @@ unsafe fn clear<F: Future>(task: Task) {
     drop_quietly(output);
 }
 
-unsafe fn free<F: Future>(task: Task) {
-    // SAFETY: the caller vouches that nobody points here any more; `Task::new` made it a `Box` of this type.
-    drop(unsafe { Box::from_raw(task.0.cast::<Allocation<F>>().as_ptr()) });
+unsafe fn empty<F: Future>(task: Task) {
+    // SAFETY: the caller vouches that nobody points here any more; `Task::new` wrote it with this type.
+    unsafe { task.0.cast::<Allocation<F>>().drop_in_place() };
 }
 
 struct AbortOnDrop;
@@ -520,14 +545,24 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Drops somebody else's value; a panic in it has been reported by the panic hook and goes no further.
+/// Drops somebody else's value.
 fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    quietly(|| drop(value));
 }
 
 /// Wakes somebody else's waker, which may panic: the others still have to be woken.
 pub(crate) fn wake_quietly(waker: Waker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    quietly(|| waker.wake());
+}
+
+/// Runs foreign code; a panic in it has been reported by the panic hook and goes no further. What it carries may panic in its own drop:
+/// then that is the end of it, and its contents leak.
+fn quietly(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
+        && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(worse);
+    }
 }
 
 // ---- the waker -----------------------------------------------------------------------------------------------
@@ -627,11 +662,14 @@ impl<T> Future for JoinHandle<T> {
             // SAFETY: complete (T6), on the engine's thread since a handle is not `Send`; `take` fits the future's type.
             return Poll::Ready(unsafe { (self.take)(self.task) });
         }
-        // SAFETY: T1, and comparing runs no foreign code that could come back here... but cloning and dropping may,
-        // so both happen outside of the borrow.
+        // SAFETY: T1; comparing wakers runs no foreign code.
         let known = unsafe { &*self.task.header().joiner.get() }.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
+            // Cloning and dropping a waker is foreign code: it may even have driven the engine, so look again.
             drop(self.task.swap_joiner(Some(cx.waker().clone())));
+            if self.task.is_complete() {
+                return self.poll(cx);
+            }
         }
         Poll::Pending
     }
@@ -664,25 +702,31 @@ impl<T> fmt::Debug for JoinHandle<T> {
 impl<T> Unpin for JoinHandle<T> {}
 
 /// Why a task gave no output: it panicked, or it was cancelled.
-pub struct JoinError(Option<Box<dyn Any + Send>>);
+// One word wide: it is part of every task's allocation.
+pub struct JoinError(Box<Cause>);
+
+enum Cause {
+    Cancelled,
+    Panicked(Box<dyn Any + Send>),
+}
 
 impl JoinError {
     fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self(Some(payload))
+        Self(Box::new(Cause::Panicked(payload)))
     }
 
     pub(crate) fn cancelled() -> Self {
-        Self(None)
+        Self(Box::new(Cause::Cancelled))
     }
 
     /// Whether the future panicked, in a poll or in its drop.
     pub fn is_panic(&self) -> bool {
-        self.0.is_some()
+        matches!(*self.0, Cause::Panicked(_))
     }
 
     /// Whether it was dropped before it was done: by [`JoinHandle::abort`], or because its runtime was dropped.
     pub fn is_cancelled(&self) -> bool {
-        self.0.is_none()
+        matches!(*self.0, Cause::Cancelled)
     }
 
     /// The panic's payload, for [`std::panic::resume_unwind`].
@@ -691,22 +735,25 @@ impl JoinError {
     ///
     /// If the task was cancelled: ask [`JoinError::is_panic`] first.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
-        self.0.expect("the task was cancelled; it did not panic")
+        match *self.0 {
+            Cause::Panicked(payload) => payload,
+            Cause::Cancelled => panic!("the task was cancelled; it did not panic"),
+        }
     }
 
     /// The panic's message, where its payload is text.
     pub fn message(&self) -> Option<&str> {
-        let payload = self.0.as_ref()?;
+        let Cause::Panicked(payload) = &*self.0 else { return None };
         payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0, self.message()) {
-            (None, _) => f.write_str("the task was cancelled"),
-            (Some(_), Some(message)) => write!(f, "the task panicked: {message}"),
-            (Some(_), None) => f.write_str("the task panicked"),
+        match (self.is_panic(), self.message()) {
+            (false, _) => f.write_str("the task was cancelled"),
+            (true, Some(message)) => write!(f, "the task panicked: {message}"),
+            (true, None) => f.write_str("the task panicked"),
         }
     }
 }

@@ -1,23 +1,24 @@
 //! Timers: a heap of deadlines, and the futures that wait in it.
 //!
 //! ```text
-//!   Sleep ──key──▶ slots: [ waker, place ]        place ─▶ heap: [ (deadline, order, key) ]
-//!                                                          the earliest one is at the top
+//!   Sleep ──key──▶ slots: [ waker, place ]     place ─┬▶ recent: [ (deadline, order, key) ]  in no order
+//!                                                     └▶ heap:   [ (deadline, order, key) ]  the earliest at the top
 //! ```
 //!
 //! A timer costs nothing until it is polled and found to be early. It is then put into the heap, and its slot
 //! remembers the place, so that a dropped timer is taken out at once. The commonest timer of all, the limit on an
-//! operation that ends long before it, is later than nearly all others when it is put in and taken out: it goes
-//! to the heap's end and leaves from there, and never travels, however many others wait.
+//! operation that ends long before it, often dies before the engine has looked at the clock once more. So a new timer is
+//! put beside the heap, and goes into it only when the engine next asks which one is due first.
 //!
 //! Invariants
 //!
 //! * **H1** No entry is later than its children, which for the one at `i` are those at `4i + 1` to `4i + 4`.
-//! * **H2** `slots[heap[i].key].place == i` for each entry; a slot without an entry has fired (`FIRED`).
+//! * **H2** `slots[heap[i].key].place == i` for each entry of the heap, and `RECENT + i` for the recent one at `i`; a slot without
+//!   an entry has fired (`FIRED`).
 //! * **H3** Deadlines that are equal fire in the order in which they were put in.
 //! * **H4** Nothing fires before its deadline.
 
-use crate::executor::Handle;
+use crate::runtime::Handle;
 use futures::stream::{FusedStream, Stream};
 use pin_project::pin_project;
 use std::fmt;
@@ -28,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// The place of a timer that has fired (H2).
 const FIRED: usize = usize::MAX;
+/// Added to the place of a timer that is not in the heap yet, but among the recent ones (H2).
+const RECENT: usize = 1 << (usize::BITS - 2);
 /// How many children an entry of the heap has: four keep it shallow, and side by side in memory.
 const CHILDREN: usize = 4;
 
@@ -35,6 +38,7 @@ const CHILDREN: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     heap: Vec<Entry>,
+    recent: Vec<Entry>,
     slots: Vec<Slot>,
     /// The first of the free slots, which are chained through `place`.
     free: Option<usize>,
@@ -58,7 +62,7 @@ struct Slot {
 impl Timers {
     /// Puts a timer in; the key is the caller's until [`Timers::remove`].
     pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> usize {
-        let place = self.heap.len();
+        let place = RECENT + self.recent.len();
         let slot = Slot { place, waker: Some(waker) };
         let key = match self.free {
             Some(key) => {
@@ -72,8 +76,7 @@ impl Timers {
             }
         };
         self.count += 1;
-        self.heap.push(Entry { deadline, order: self.count, key });
-        self.rise(place);
+        self.recent.push(Entry { deadline, order: self.count, key });
         key
     }
 
@@ -81,7 +84,13 @@ impl Timers {
     pub(crate) fn remove(&mut self, key: usize) -> Option<Waker> {
         let Slot { place, waker } = &mut self.slots[key];
         let (place, waker) = (*place, waker.take());
-        if place != FIRED {
+        if (RECENT..FIRED).contains(&place) {
+            let place = place - RECENT;
+            self.recent.swap_remove(place);
+            if let Some(moved) = self.recent.get(place) {
+                self.slots[moved.key].place = RECENT + place;
+            }
+        } else if place != FIRED {
             self.remove_entry(place);
         }
         self.slots[key].place = self.free.unwrap_or(FIRED);
@@ -105,16 +114,20 @@ impl Timers {
     }
 
     /// When the next timer is due.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some(entry) = self.recent.pop() {
+            self.heap.push(entry);
+            self.rise(self.heap.len() - 1);
+        }
         self.heap.first().map(|entry| entry.deadline)
     }
 
     /// Takes the earliest timer out if it is due at `now` (H4): its deadline, and the waker to call.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<(Instant, Option<Waker>)> {
-        let Entry { deadline, key, .. } = *self.heap.first()?;
-        if deadline > now {
+        if self.next_deadline()? > now {
             return None;
         }
+        let Entry { deadline, key, .. } = self.heap[0];
         self.remove_entry(0);
         self.slots[key].place = FIRED;
         Some((deadline, self.slots[key].waker.take()))
@@ -122,7 +135,7 @@ impl Timers {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len() + self.recent.len()
     }
 
     /// Takes all wakers out: the engine is closing.
@@ -219,31 +232,30 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        match this.key {
-            Some(key) if this.handle.timers().has_fired(key) => {
-                this.cancel();
-                Poll::Ready(())
-            }
-            Some(key) => {
-                if !this.handle.timers().will_wake(key, cx.waker()) {
-                    let waker = cx.waker().clone();
-                    let former = this.handle.timers().set_waker(key, waker);
-                    drop(former);
-                }
-                Poll::Pending
-            }
-            // The loop's own look at the clock will do: what has passed since then fires at its next turn.
-            None if this.deadline.is_some_and(|deadline| deadline <= this.handle.last_now()) => Poll::Ready(()),
-            None => {
-                assert!(!this.handle.is_closed(), "a Sleep was polled after its Runtime had been dropped");
-                // One that can never fire is not kept: an engine that has nothing else to wait for has stalled.
-                if let Some(deadline) = this.deadline {
-                    let waker = cx.waker().clone();
-                    this.key = Some(this.handle.timers().insert(deadline, waker));
-                }
-                Poll::Pending
-            }
+        if this.key.is_some_and(|key| this.handle.timers().has_fired(key)) {
+            this.cancel();
+            return Poll::Ready(());
         }
+        // The loop's own look at the clock will do: what has passed since then fires at its next turn.
+        if this.key.is_none() && this.deadline.is_some_and(|deadline| deadline <= this.handle.last_now()) {
+            return Poll::Ready(());
+        }
+        assert!(!this.handle.shared().is_closed(), "a Sleep was polled after its Runtime had been dropped");
+        if this.key.is_some_and(|key| this.handle.timers().will_wake(key, cx.waker())) {
+            return Poll::Pending;
+        }
+        let waker = cx.waker().clone(); // foreign code: it may even have driven the engine
+        match (this.key, this.deadline) {
+            (Some(key), _) if this.handle.timers().has_fired(key) => return self.poll(cx),
+            (Some(key), _) => {
+                let former = this.handle.timers().set_waker(key, waker);
+                drop(former);
+            }
+            (None, Some(deadline)) => this.key = Some(this.handle.timers().insert(deadline, waker)),
+            // One that can never fire is not kept: an engine that has nothing else to wait for has stalled.
+            (None, None) => {}
+        }
+        Poll::Pending
     }
 }
 

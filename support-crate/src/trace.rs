@@ -18,14 +18,30 @@ const MOST_STEPS: usize = 100_000;
 /// Something the engine did, as it tells the recorder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    Root { task: Task, name: &'static str },
-    Spawn { task: Task, by: By },
-    Begin,
-    End { task: Task, done: bool },
-    Wake { task: Task, by: By, fresh: bool },
+    Root {
+        task: Task,
+        name: &'static str,
+    },
+    Spawn {
+        task: Task,
+        by: By,
+    },
+    Begin {
+        task: Task,
+    },
     Park,
-    Unpark,
-    Timer { late: Duration },
+    /// Of the poll or the sleep.
+    End {
+        done: bool,
+    },
+    Wake {
+        task: Task,
+        by: By,
+        fresh: bool,
+    },
+    Timer {
+        late: Duration,
+    },
     Event(Seen),
 }
 
@@ -46,8 +62,8 @@ pub(crate) struct Recorder {
     /// Which lane a task has. An address is used again by a later task, which then gets a lane of its own.
     lanes: HashMap<Task, usize>,
     names: Vec<String>,
-    /// The poll or sleep that is going on: what, and since when.
-    open: Option<Duration>,
+    /// The poll or sleep that is going on: its entry is completed when it ends.
+    open: Option<usize>,
     entries: Vec<Entry>,
     left_out: usize,
 }
@@ -58,40 +74,41 @@ impl Recorder {
     }
 
     pub(crate) fn record(&mut self, step: Step) {
+        if self.entries.len() >= MOST_STEPS {
+            self.left_out += 1;
+            return;
+        }
         let at = self.start.elapsed();
-        let entry = match step {
+        let what = match step {
             Step::Root { task, name } => {
                 self.new_lane(task, format!("block_on {}", short_name(name)));
                 return;
             }
-            Step::Spawn { task, by } => {
-                let lane = self.new_lane(task, short_name(task.name()));
-                Entry { at, what: What::Spawned { task: lane, by: self.source(by) } }
+            Step::Spawn { task, by } => What::Spawned { task: self.new_lane(task, short_name(task.name())), by: self.source(by) },
+            Step::Begin { task } => {
+                self.open = Some(self.entries.len());
+                What::Polled { task: self.lane(task), took: Duration::ZERO, ready: false }
             }
-            Step::Begin | Step::Park => {
-                self.open = Some(at);
-                return;
+            Step::Park => {
+                self.open = Some(self.entries.len());
+                What::Parked { took: Duration::ZERO }
             }
-            Step::End { task, done } => {
-                let since = self.open.take().unwrap_or(at);
-                Entry { at: since, what: What::Polled { task: self.lane(task), took: at - since, ready: done } }
-            }
-            Step::Unpark => {
-                let since = self.open.take().unwrap_or(at);
-                Entry { at: since, what: What::Parked { took: at - since } }
-            }
-            Step::Wake { task, by, fresh } => {
-                Entry { at, what: What::Woken { task: self.lane(task), by: self.source(by), queued: fresh } }
-            }
-            Step::Timer { late } => Entry { at, what: What::TimerFired { late } },
-            Step::Event(Seen { key, readable, writable }) => {
-                Entry { at, what: What::SocketReady { source: key, readable, writable } }
-            }
+            Step::End { done } => return self.complete(at, done),
+            Step::Wake { task, by, fresh } => What::Woken { task: self.lane(task), by: self.source(by), queued: fresh },
+            Step::Timer { late } => What::TimerFired { late },
+            Step::Event(Seen { key, readable, writable }) => What::SocketReady { source: key, readable, writable },
         };
-        if self.entries.len() < MOST_STEPS {
-            self.entries.push(entry);
-        } else {
-            self.left_out += 1;
+        self.entries.push(Entry { at, what });
+    }
+
+    /// The open poll or sleep has ended.
+    fn complete(&mut self, now: Duration, done: bool) {
+        let Some(open) = self.open.take() else { return };
+        let Entry { at, what } = &mut self.entries[open];
+        match what {
+            What::Polled { took, ready, .. } => (*took, *ready) = (now - *at, done),
+            What::Parked { took } => *took = now - *at,
+            _ => {}
         }
     }
 
@@ -119,10 +136,12 @@ impl Recorder {
     }
 
     pub(crate) fn timeline(&self) -> Timeline {
-        let mut entries = self.entries.clone();
-        // A poll is put down when it ends, under the time at which it began.
-        entries.sort_by_key(|entry| entry.at);
-        Timeline { names: self.names.clone(), entries, total: self.start.elapsed(), left_out: self.left_out }
+        Timeline {
+            names: self.names.clone(),
+            entries: self.entries.clone(),
+            total: self.start.elapsed(),
+            left_out: self.left_out,
+        }
     }
 }
 

@@ -6,7 +6,11 @@
 //! ```
 
 mod bless;
+#[cfg(test)]
+mod crafted;
+mod doctor;
 mod judge;
+mod lab;
 mod launcher;
 mod markdown;
 mod mask;
@@ -26,8 +30,32 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo", disable_help_subcommand = true)]
 enum Cli {
+    /// Set up what is missing and open JupyterLab on the notebooks
+    #[command(args_conflicts_with_subcommands = true)]
+    Lab(Lab),
     /// Check everything that must hold: formatting, lints, documentation, tests, every notebook and every exercise
     Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "What it installs is in one folder of your cache, shared by all clones: `cargo lab doctor` names it.")]
+struct Lab {
+    #[command(subcommand)]
+    chore: Option<Chore>,
+    /// Do not open a browser: the address to open is printed
+    #[arg(long)]
+    no_browser: bool,
+    /// The port to listen on [default: the first that is free, from 8888]
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Remove everything that the lab installed, for all clones
+    Clean,
+    /// Say what is there, what is missing and how to get it
+    Doctor,
 }
 
 #[derive(Debug, Args)]
@@ -71,30 +99,18 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<bool> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package is in the workspace's folder");
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder");
     match cli {
+        Cli::Lab(Lab { chore, no_browser, port }) => match chore {
+            None => lab::open(project, lab::Options { browser: !no_browser, port }),
+            Some(Chore::Clean) => lab::clean(),
+            Some(Chore::Doctor) => doctor::diagnose(project),
+        },
         Cli::Verify(Verify { part, full, bless }) => {
             let plan = match part {
-                None => verify::Plan {
-                    crates: true,
-                    full,
-                    notebooks: Some(Vec::new()),
-                    bless,
-                },
-                Some(Part::Crate) => verify::Plan {
-                    crates: true,
-                    full,
-                    notebooks: None,
-                    bless,
-                },
-                Some(Part::Notebooks { names }) => verify::Plan {
-                    crates: false,
-                    full,
-                    notebooks: Some(names),
-                    bless,
-                },
+                None => verify::Plan { crates: true, full, notebooks: Some(Vec::new()), bless },
+                Some(Part::Crate) => verify::Plan { crates: true, full, notebooks: None, bless },
+                Some(Part::Notebooks { names }) => verify::Plan { crates: false, full, notebooks: Some(names), bless },
             };
             verify::verify(project, &plan)
         }

@@ -1,7 +1,7 @@
 //! TCP: listeners and streams.
 
 use super::{Async, addresses};
-use crate::executor::Handle;
+use crate::runtime::Handle;
 use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use futures::stream::{FusedStream, Stream};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};

@@ -1,7 +1,7 @@
 //! UDP: datagrams.
 
 use super::Async;
-use crate::executor::Handle;
+use crate::runtime::Handle;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket as Socket};
 

@@ -16,7 +16,7 @@
 //! 3. Nothing is left behind: the compiler reads from a pipe and writes to one; a program to run lies in a folder that
 //!    is removed with its [`Workshop`].
 
-use super::lowered::Site;
+use super::rustc::Site;
 use crate::show::to_notebook;
 use std::{
     env, fmt, fs,
@@ -443,7 +443,7 @@ struct Output {
 fn rustc<const N: usize>(site: &Site, program: &str, arguments: [&str; N]) -> Output {
     let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let mut command = Command::new(&rustc);
-    command.args(["--edition=2024", "--crate-name=snippet", "--error-format=short", "--color=never"]).args(arguments).arg("-");
+    command.args(["--edition=2024", "--crate-name=snippet", "--color=never"]).args(arguments).arg("-");
     if arguments.iter().any(|argument| argument.starts_with("-Z")) {
         command.env("RUSTC_BOOTSTRAP", "1");
     }
@@ -525,14 +525,21 @@ fn check(site: &Site, program: &str) -> Vec<(usize, CompileError)> {
     errors
 }
 
-/// The errors in lines such as `<anon>:3:57: error[E0277]: message`.
+/// The errors, each with its line, in what the compiler says in pairs of lines such as
+/// `error[E0277]: message` and `  --> <anon>:3:57`. An error that is nowhere (`aborting due to…`) only counts the others.
 fn errors_in(stderr: &str) -> impl Iterator<Item = (usize, CompileError)> + '_ {
-    stderr.lines().filter_map(|line| {
-        let (place, rest) = line.strip_prefix("<anon>:")?.split_once(": error")?;
-        let line = place.split(':').next()?.parse().ok()?;
-        let (code, message) = rest.split_once(": ")?;
-        let code = code.strip_prefix('[').and_then(|code| code.strip_suffix(']')).map(str::to_owned);
-        Some((line, CompileError { code, message: message.to_owned() }))
+    let mut lines = stderr.lines();
+    std::iter::from_fn(move || {
+        loop {
+            let Some((code, message)) = lines.next()?.strip_prefix("error").and_then(|rest| rest.split_once(": ")) else {
+                continue;
+            };
+            let place = lines.next()?.trim_start().strip_prefix("--> <anon>:").and_then(|place| place.split(':').next());
+            if let Some(line) = place.and_then(|line| line.parse().ok()) {
+                let code = code.strip_prefix('[').and_then(|code| code.strip_suffix(']')).map(str::to_owned);
+                return Some((line, CompileError { code, message: message.to_owned() }));
+            }
+        }
     })
 }
 

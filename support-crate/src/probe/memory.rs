@@ -110,22 +110,31 @@ pub(crate) fn peek(_address: usize, _len: usize) -> Option<Vec<u8>> {
     None
 }
 
-/// Which part of the address space is what, at one moment (invariant 3). Spans are sorted and looked up by address.
+/// Which part of the address space is what, at one moment (invariant 3). The most exact source is asked first.
 #[derive(Debug, Clone)]
 pub(crate) struct Map {
-    /// The calling thread's stack: exact, and it wins over everything else.
+    /// The calling thread's stack.
     stack: Option<(usize, usize)>,
-    spans: Vec<(usize, usize, Region)>,
+    /// The segments of the program and of every loaded library, by address.
+    segments: Vec<Span>,
+    /// All mappings, by address.
+    mappings: Vec<Span>,
 }
+
+/// From an address up to, and not including, another.
+type Span = (usize, usize, Region);
 
 impl Map {
     /// Asks the operating system how this process's memory is laid out.
     pub(crate) fn now() -> Self {
-        let mut spans = Vec::new();
         #[cfg(target_os = "linux")]
-        linux::add_spans(&mut spans);
-        spans.sort_by_key(|&(start, end, _)| (start, end));
-        Self { stack: own_stack(), spans }
+        let (mut segments, mut mappings) = (linux::segments(), linux::mappings());
+        #[cfg(not(target_os = "linux"))]
+        let (mut segments, mut mappings) = (Vec::new(), Vec::new());
+        for spans in [&mut segments, &mut mappings] {
+            spans.sort_by_key(|&(start, end, _): &Span| (start, end));
+        }
+        Self { stack: own_stack(), segments, mappings }
     }
 
     /// What the memory at `address` is for.
@@ -133,9 +142,12 @@ impl Map {
         if self.stack.is_some_and(|(low, high)| (low..high).contains(&address)) {
             return Region::Stack;
         }
-        // Spans may nest (a library's segment inside a mapping): the one that starts last is the most exact.
-        let after = self.spans.partition_point(|&(start, ..)| start <= address);
-        self.spans[..after].iter().rev().find(|&&(_, end, _)| address < end).map_or(Region::Unknown, |s| s.2)
+        // Neither segments nor mappings overlap among themselves, so only the last that starts below can reach so far.
+        let find = |spans: &[Span]| {
+            let &(_, end, region) = spans[..spans.partition_point(|&(start, ..)| start <= address)].last()?;
+            (address < end).then_some(region)
+        };
+        find(&self.segments).or_else(|| find(&self.mappings)).unwrap_or(Region::Unknown)
     }
 }
 
@@ -186,19 +198,20 @@ fn own_stack() -> Option<(usize, usize)> {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::Region;
+    use super::{Region, Span};
 
-    pub(super) fn add_spans(spans: &mut Vec<(usize, usize, Region)>) {
-        add_mappings(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default(), spans);
-        add_segments(spans);
+    /// The mappings as `/proc/self/maps` lists them.
+    pub(super) fn mappings() -> Vec<Span> {
+        parse(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default())
     }
 
-    /// The mappings as `/proc/self/maps` lists them: `low-high perms offset device inode   name`.
-    pub(super) fn add_mappings(maps: &str, spans: &mut Vec<(usize, usize, Region)>) {
-        // A thread's stack is an anonymous mapping over a small guard that nobody may touch. (What `malloc` keeps in
-        // reserve is untouchable too, but far larger.)
+    /// Lines of the form `low-high access offset device inode   name`.
+    pub(super) fn parse(maps: &str) -> Vec<Span> {
+        // Another thread's stack is an anonymous mapping over a small guard that nobody may touch. (What `malloc` keeps
+        // in reserve is untouchable too, but far larger.)
         const GUARD: usize = 64 * 1024;
         let mut guard = None;
+        let mut spans = Vec::new();
         for line in maps.lines() {
             let mut words = line.split_whitespace();
             let Some((low, high)) = words.next().and_then(|range| range.split_once('-')) else {
@@ -220,17 +233,18 @@ mod linux {
             guard = (anonymous && access.starts_with("---") && high - low <= GUARD).then_some(high);
             spans.push((low, high, region));
         }
+        spans
     }
 
     /// The segments of the program and of every library that is loaded: a cell of a notebook is such a library.
-    fn add_segments(spans: &mut Vec<(usize, usize, Region)>) {
+    pub(super) fn segments() -> Vec<Span> {
         unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, spans: *mut libc::c_void) -> libc::c_int {
             // SAFETY: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `spans` is
-            // the vector that `add_segments` passed on, which nobody else uses meanwhile.
+            // the vector of the call below, which nobody else uses meanwhile.
             let (base, headers, spans) = unsafe {
                 let info = &*info;
                 let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-                (info.dlpi_addr as usize, headers, &mut *spans.cast::<Vec<(usize, usize, Region)>>())
+                (info.dlpi_addr as usize, headers, &mut *spans.cast::<Vec<Span>>())
             };
             for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
                 let low = base.wrapping_add(header.p_vaddr as usize);
@@ -239,7 +253,55 @@ mod linux {
             }
             0
         }
-        // SAFETY: `add` keeps to the loader's contract and does not unwind except when memory runs out, which aborts.
-        unsafe { libc::dl_iterate_phdr(Some(add), std::ptr::from_mut(spans).cast()) };
+        let mut spans: Vec<Span> = Vec::new();
+        // SAFETY: `add` gets the vector that outlives the call. It cannot unwind: where memory runs out, it aborts.
+        unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut spans).cast()) };
+        spans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peek_reads_what_is_there_and_refuses_what_is_not() {
+        let text = "some text";
+        assert_eq!(peek(text.as_ptr().addr(), 4).as_deref(), Some(&b"some"[..]));
+        assert_eq!(peek(0x10, 4), None);
+        assert_eq!(peek(usize::MAX - 2, 8), None);
+    }
+
+    #[test]
+    fn the_own_stack_holds_the_locals_of_each_thread_and_nothing_else() {
+        let bounds = || {
+            let (low, high) = own_stack().expect("the thread library knows");
+            let local = 7;
+            assert!((low..high).contains(&(&raw const local).addr()));
+            assert!(!(low..high).contains(&(&raw const *Box::new(local)).addr()));
+            (low, high)
+        };
+        assert_ne!(bounds(), std::thread::scope(|scope| scope.spawn(bounds).join().unwrap()));
+    }
+
+    #[test]
+    fn a_snapshot_is_byte_for_byte() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_003).collect();
+        // SAFETY: the vector is alive.
+        let copy = unsafe { snapshot(bytes[1..].as_ptr(), bytes.len() - 1) };
+        assert_eq!(copy, bytes[1..]);
+        // SAFETY: nothing is read.
+        assert_eq!(unsafe { snapshot(std::ptr::without_provenance(1), 0) }, []);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn mappings_are_told_apart_by_name_access_and_guard() {
+        let maps = "1000-2000 r--p 00000000 fe:00 12 /usr/lib/a file\n3000-4000 rw-p 0 00:00 0 [heap]\n\
+                    5000-6000 ---p 0 00:00 0 \n6000-9000 rw-p 0 00:00 0 \n9000-a000 rw-p 0 00:00 0\n\
+                    10000000-14000000 ---p 0 00:00 0\n14000000-14001000 rw-p 0 00:00 0\nffff0-ffff1 r-xp 0 00:00 0 [vdso]";
+        let regions: Vec<Region> = linux::parse(maps).into_iter().map(|span| span.2).collect();
+        use Region::{Heap, Mapped, Stack};
+        assert_eq!(regions, [Mapped, Heap, Mapped, Stack, Heap, Mapped, Heap, Mapped]);
     }
 }

@@ -6,7 +6,10 @@
 //! 3. A pointer is *stale* when it leads out of its own strip, and another strip has the same pointer at the same offset
 //!    as a self-pointer: the bytes were copied, and the pointer did not follow. Stale is red, and dashed, and says so.
 
-use super::xray::{Meaning, Row, WORD, Word, XRay, grouped};
+use super::{
+    lowered::{Field, FieldKind, Lowered, future_name},
+    xray::{Meaning, Row, WORD, Word, XRay, grouped, offset_label, offset_width},
+};
 use crate::show::{self, Svg, Type, colour};
 use std::fmt::{self, Write as _};
 
@@ -20,13 +23,7 @@ pub struct Strips {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lead {
     Itself(usize),
-    Other {
-        strip: usize,
-        offset: usize,
-        stale: bool,
-    },
-    /// Out of the picture, though it pointed into the same value once.
-    Lost,
+    Other { strip: usize, offset: usize, stale: bool },
     Nowhere,
 }
 
@@ -35,47 +32,71 @@ impl Strips {
         Self { strips: strips.iter().map(|(label, xray)| ((*label).to_owned(), (*xray).clone())).collect() }
     }
 
-    fn lead(&self, strip: usize, word: &Word) -> Lead {
+    /// Where `value` leads, which stands `offset` bytes into a strip.
+    fn lead(&self, strip: usize, offset: usize, value: usize) -> Lead {
         let xray = &self.strips[strip].1;
-        if let Meaning::Itself { offset } = word.meaning() {
-            return Lead::Itself(*offset);
+        if xray.covers(value) {
+            return Lead::Itself(value - xray.address().usize());
         }
-        if word.size() != WORD || word.hex().contains('·') || word.value() == 0 {
-            return Lead::Nowhere;
-        }
+        let mut others = self.strips.iter().enumerate().filter(|(i, (_, other))| *i != strip && other.covers(value));
         // Invariant 3.
-        let stale = self.strips.iter().any(|(_, other)| {
-            other.size() == xray.size()
-                && other.covers(word.value())
-                && other.pointers().any(|p| p == (word.offset(), word.value()))
-        });
+        let is_own = |other: &XRay| other.size() == xray.size() && other.pointer_at(offset) == Some(value);
+        let stale = others.clone().any(|(_, (_, other))| is_own(other));
         // Invariant 2.
-        let covering =
-            self.strips.iter().enumerate().filter(|(i, (_, other))| *i != strip && other.covers(word.value())).next_back();
-        match covering {
-            Some((i, (_, other))) => Lead::Other { strip: i, offset: word.value() - other.address().usize(), stale },
-            None if stale => Lead::Lost,
+        match others.next_back() {
+            Some((i, (_, other))) => Lead::Other { strip: i, offset: value - other.address().usize(), stale },
             None => Lead::Nowhere,
         }
     }
 
-    /// The short label of a strip in a sentence: its number when it has one, else its title.
+    fn lead_of(&self, strip: usize, word: &Word) -> Lead {
+        let pointer = self.strips[strip].1.pointer_at(word.offset());
+        pointer.map_or(Lead::Nowhere, |value| self.lead(strip, word.offset(), value))
+    }
+
+    /// What to call a strip in a sentence: its number when its label starts with one, else the label or title, quoted.
     fn label(&self, strip: usize) -> String {
         let (label, xray) = &self.strips[strip];
-        let first = label.chars().next().filter(|c| ('①'..='⑳').contains(c)).map(String::from);
-        first
-            .or_else(|| (!label.is_empty()).then(|| label.clone()))
-            .or_else(|| xray.title.clone())
-            .unwrap_or_else(|| xray.what.clone())
+        match label.chars().next() {
+            Some(number @ '①'..='⑳') => number.to_string(),
+            Some(_) => format!("“{label}”"),
+            None => format!("“{}”", xray.title.as_deref().unwrap_or(&xray.what)),
+        }
     }
 
     fn says(&self, strip: usize, word: &Word, itself: &str) -> String {
-        match self.lead(strip, word) {
+        match self.lead_of(strip, word) {
             Lead::Other { strip, offset, stale: true } => format!("→ not {itself}: {} +{offset:#04x}", self.label(strip)),
             Lead::Other { strip, offset, stale: false } => format!("→ {} +{offset:#04x}", self.label(strip)),
-            Lead::Lost => format!("→ not {itself}"),
             Lead::Itself(_) | Lead::Nowhere => word.says(itself),
         }
+    }
+
+    /// Where the strip stands, and whether an earlier one stood there.
+    fn place(&self, strip: usize) -> String {
+        let xray = &self.strips[strip].1;
+        let earlier = (0..strip).find(|&i| self.strips[i].1.address() == xray.address() && xray.size() > 0);
+        let earlier = earlier.map(|i| format!(", the place of {}", self.label(i))).unwrap_or_default();
+        format!("{}{earlier}", xray.address())
+    }
+
+    /// A sentence for every stale pointer (invariant 3): where it leads, and where it would have to lead.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (i, (_, xray)) in self.strips.iter().enumerate() {
+            for (at, value) in xray.pointers() {
+                let Lead::Other { strip, offset, stale: true } = self.lead(i, at, value) else {
+                    continue;
+                };
+                let name = xray.span_at(at).map_or("the pointer", |span| &span.name);
+                let (there, own) = (self.strips[strip].1.describe(offset), xray.address().usize() + offset);
+                let (me, other) = (self.label(i), self.label(strip));
+                notes.push(format!(
+                    "{me}: {name} at +{at:#04x} holds {value:#x}. That is {there} of {other}, and not its own at {own:#x}."
+                ));
+            }
+        }
+        notes
     }
 
     /// Shows the strips in a notebook: as a picture, with the same in text beside it.
@@ -98,7 +119,7 @@ impl fmt::Display for Strips {
             if !label.is_empty() {
                 writeln!(f, "{label}")?;
             }
-            f.write_str(&xray.headline())?;
+            f.write_str(&xray.headline(&self.place(i)))?;
             if let Some(warning) = &xray.warning {
                 write!(f, "\n  ! {warning}")?;
             }
@@ -108,34 +129,43 @@ impl fmt::Display for Strips {
                 Row::Gap { .. } => None,
             });
             let wide = names.max().unwrap_or(0);
+            let digits = offset_width(xray.size());
             for row in rows {
                 let mut line = String::new();
                 match row {
                     Row::Word(word) => {
-                        let _ = write!(line, "  +{:#04x}  {:>16}", word.offset(), word.hex());
+                        let offset = offset_label(word.offset());
+                        let _ = write!(line, "  {offset:<digits$}  {:>16}", word.hex());
                         if wide > 0 {
                             let _ = write!(line, "  {:<wide$}", word.name());
                         }
                         let _ = write!(line, "  {}", self.says(i, &word, "itself"));
                     }
                     gap => {
-                        let _ = write!(line, "         {}", gap_says(&gap));
+                        let _ = write!(line, "  {:digits$}  {}", "", gap_says(&gap));
                     }
                 }
                 write!(f, "\n{}", line.trim_end())?;
             }
+        }
+        for (i, note) in self.notes().iter().enumerate() {
+            write!(f, "{}! {note}", if i == 0 { "\n\n" } else { "\n" })?;
         }
         Ok(())
     }
 }
 
 fn gap_says(row: &Row) -> String {
-    let Row::Gap { words, same, name } = row else {
+    let Row::Gap { words, same, unused, name } = row else {
         return String::new();
     };
     let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
-    let same = if *same { ", all the same" } else { "" };
-    format!("… {} more words{of}{same}", grouped(*words))
+    let all = match (same, unused) {
+        (_, true) => ", not in use",
+        (true, _) => ", all the same",
+        _ => "",
+    };
+    format!("… {} more words{of}{all}", grouped(*words))
 }
 
 const ROW: f64 = 26.0;
@@ -150,6 +180,8 @@ struct Drawing<'a> {
     rows: Vec<Vec<Row>>,
     left: Vec<f64>,
     width: f64,
+    /// Where the bytes end, from the left edge of a strip.
+    hex_end: f64,
 }
 
 impl<'a> Drawing<'a> {
@@ -163,9 +195,11 @@ impl<'a> Drawing<'a> {
                 }
             }
         }
-        let width = (56.0 + 122.0 + longest + 30.0).min(460.0).round();
+        let digits = strips.strips.iter().map(|(_, xray)| offset_width(xray.size())).max();
+        let hex_end = (10.0 + 6.8 * digits.unwrap_or(0) as f64 + 14.0 + 16.0 * 7.35).round();
+        let width = (hex_end + 20.0 + longest + 10.0).min(hex_end + 290.0).round();
         let left = (0..rows.len()).map(|i| MARGIN + i as f64 * (width + BETWEEN)).collect();
-        Self { strips, rows, left, width }
+        Self { strips, rows, left, width, hex_end }
     }
 
     /// The middle of the row that shows `offset`.
@@ -187,7 +221,7 @@ impl<'a> Drawing<'a> {
         };
         let mut svg = Svg::new(title, self.strips.to_string());
         let most_rows = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let height = TOP + most_rows as f64 * ROW + 48.0;
+        let mut height = TOP + most_rows as f64 * ROW + 42.0;
         for strip in 0..count {
             self.strip(&mut svg, strip);
         }
@@ -195,6 +229,19 @@ impl<'a> Drawing<'a> {
             self.arrows(&mut svg, strip);
         }
         let right = self.left.last().map_or(0.0, |left| left + self.width);
+        let notes = self.strips.notes();
+        if !notes.is_empty() {
+            const MOST: usize = 4;
+            let shown = notes.len().min(MOST);
+            let tall = 18.0 + 20.0 * shown as f64;
+            svg.rect(MARGIN, height, right - MARGIN, tall, 8.0, colour::RED_GROUND, "none");
+            for (i, note) in notes.iter().take(shown).enumerate() {
+                let most = ((right - MARGIN - 30.0) / 6.6) as usize;
+                let y = height + 23.0 + 20.0 * i as f64;
+                svg.text(MARGIN + 16.0, y, &show::elide(note, most), Type::sans(12.5).fill(colour::RED));
+            }
+            height += tall + 20.0;
+        }
         svg.finish(right + MARGIN + 14.0, height)
     }
 
@@ -203,12 +250,15 @@ impl<'a> Drawing<'a> {
         let (x, width, rows) = (self.left[strip], self.width, &self.rows[strip]);
         let heading = if label.is_empty() { xray.title.clone().unwrap_or_else(|| xray.what.clone()) } else { label.clone() };
         svg.text(x, 38.0, &show::elide(&heading, (width / 7.8) as usize), Type::sans(14.0).bold());
-        let (subtitle, ink) = match (&xray.warning, &xray.state) {
-            (Some(warning), _) => (warning.clone(), colour::RED),
-            (None, Some(state)) => (format!("{}, in state {state}", xray.what), colour::FAINT),
-            (None, None) => (xray.what.clone(), colour::FAINT),
+        let state = xray.state.as_deref().map(|state| format!("in state {state}"));
+        let what = (heading != xray.what).then(|| xray.what.clone());
+        let subtitle = what.into_iter().chain(state).collect::<Vec<_>>().join(", ");
+        let (subtitle, ink) = match &xray.warning {
+            Some(warning) => (warning, colour::RED),
+            None => (&subtitle, colour::FAINT),
         };
-        svg.text(x, 57.0, &show::elide(&subtitle, (width / 6.2) as usize), Type::sans(12.0).fill(ink));
+        let most = (width / 6.2) as usize;
+        svg.text(x, 57.0, &show::elide(subtitle, most), Type::sans(12.0).fill(ink));
         let targets = self.targets(strip);
         let tall = rows.len().max(1) as f64 * ROW;
         svg.rect(x, TOP, width, tall, 6.0, colour::PAPER, colour::LINE);
@@ -221,11 +271,11 @@ impl<'a> Drawing<'a> {
                 svg.line((x, y), (x + width, y), colour::LINE);
             }
             let Row::Word(word) = row else {
-                svg.text(x + 56.0, y + 17.0, &gap_says(row), Type::sans(12.0).fill(colour::FAINT));
+                svg.text(x + 10.0, y + 17.0, &gap_says(row), Type::sans(12.0).fill(colour::FAINT));
                 continue;
             };
-            let lead = self.strips.lead(strip, word);
-            let stale = matches!(lead, Lead::Lost | Lead::Other { stale: true, .. });
+            let lead = self.strips.lead_of(strip, word);
+            let stale = matches!(lead, Lead::Other { stale: true, .. });
             let is_target = targets.iter().any(|target| target.start < word.offset() + word.size() && target.end > word.offset());
             let (ground, ink, bold) = match (lead, word.meaning()) {
                 _ if stale => (colour::RED_GROUND, colour::RED, true),
@@ -242,15 +292,15 @@ impl<'a> Drawing<'a> {
             let faint = Type::mono(11.0).fill(colour::FAINT);
             svg.text(x + 10.0, y + 17.0, &format!("+{:#04x}", word.offset()), faint);
             let hex_ink = if *word.meaning() == Meaning::Unused { colour::FAINT } else { colour::INK };
-            svg.text(x + 178.0, y + 17.0, word.hex(), Type::mono(12.0).fill(hex_ink).end());
-            let most = ((width - 208.0) / 6.9) as usize;
+            svg.text(x + self.hex_end, y + 17.0, word.hex(), Type::mono(12.0).fill(hex_ink).end());
+            let most = ((width - self.hex_end - 28.0) / 6.9) as usize;
             let right = right_side(self.strips, strip, word);
             let style = Type::sans(12.0).fill(ink).end();
             svg.text(x + width - 10.0, y + 17.0, &show::elide(&right, most), if bold { style.bold() } else { style });
         }
         let bytes = if xray.size() == 1 { "byte" } else { "bytes" };
         let title = xray.title.as_deref().filter(|_| !label.is_empty()).map(|title| format!("{title}  ")).unwrap_or_default();
-        let foot = format!("{title}{}, {} {bytes}", xray.address(), grouped(xray.size()));
+        let foot = format!("{title}{}, {} {bytes}", self.strips.place(strip), grouped(xray.size()));
         svg.text(x, TOP + tall + 18.0, &foot, Type::mono(11.0).fill(colour::FAINT));
     }
 
@@ -261,7 +311,7 @@ impl<'a> Drawing<'a> {
         for from in 0..self.strips.strips.len() {
             for row in &self.rows[from] {
                 let Row::Word(word) = row else { continue };
-                match self.strips.lead(from, word) {
+                match self.strips.lead_of(from, word) {
                     Lead::Itself(offset) if from == strip => targets.push(xray.field_at(offset)),
                     Lead::Other { strip: to, offset, .. } if to == strip => targets.push(xray.field_at(offset)),
                     _ => {}
@@ -279,7 +329,7 @@ impl<'a> Drawing<'a> {
             let Row::Word(word) = row else { continue };
             let y = self.row_y(strip, word.offset());
             let bend = 30.0 + 5.0 * f64::from(u8::try_from(drawn % MOST).unwrap_or(0));
-            match self.strips.lead(strip, word) {
+            match self.strips.lead_of(strip, word) {
                 Lead::Itself(offset) => {
                     // Ends just above the middle, so that an arrow to its own row has two ends.
                     let to = self.row_y(strip, offset) - if self.row_y(strip, offset) == y { 6.0 } else { 0.0 };
@@ -296,9 +346,6 @@ impl<'a> Drawing<'a> {
                         svg.arrow((from_x, y), ((from_x - bend, y), (to_x + bend, to_y)), (to_x, to_y), ink, stale);
                     }
                 }
-                Lead::Lost => {
-                    svg.arrow((right, y), ((right + 12.0, y), (right + 20.0, y)), (right + 28.0, y), colour::RED, true);
-                }
                 Lead::Nowhere => continue,
             }
             drawn += 1;
@@ -314,12 +361,86 @@ fn right_side(strips: &Strips, strip: usize, word: &Word) -> String {
     let says = strips.says(strip, word, "me");
     match (word.name(), word.meaning()) {
         ("", _) => says,
-        (name, Meaning::State(state)) => match name.strip_suffix("state") {
-            Some(before) => format!("{before}state: {state}"),
-            None => format!("{name}: {state}"),
-        },
+        (names, Meaning::State(state)) => {
+            let with_state = |name| {
+                if name == "state" { format!("state: {state}") } else { String::from(name) }
+            };
+            names.split(", ").map(with_state).collect::<Vec<_>>().join(", ")
+        }
         (name, Meaning::Number(number)) => format!("{name} = {number}"),
         (name, _) if says.is_empty() => name.to_owned(),
         (name, _) => format!("{name} {says}"),
     }
+}
+
+/// The layout of a state machine: a column for each state that keeps something, the offsets down the side.
+pub(crate) fn layout(lowered: &Lowered) -> String {
+    const MOST: usize = 6;
+    const COLUMN: f64 = 210.0;
+    const GAP: f64 = 16.0;
+    let (alive, over): (Vec<_>, Vec<_>) = lowered.variants().iter().partition(|variant| !variant.is_over());
+    let shown = &alive[..alive.len().min(MOST)];
+
+    // A line wherever some field of some state begins or ends; what lies between two lines is as tall as it needs.
+    let ends = |field: &Field| [field.offset(), field.offset() + field.size()];
+    let mut lines: Vec<usize> = shown.iter().flat_map(|variant| variant.fields()).flat_map(ends).collect();
+    lines.extend([0, lowered.size()]);
+    lines.extend(lowered.tag.iter().flat_map(|tag| [tag.start, tag.end]));
+    lines.sort_unstable();
+    lines.dedup();
+    let mut heights = vec![TOP];
+    for pair in lines.windows(2) {
+        let words = (pair[1] - pair[0]).div_ceil(WORD).max(1);
+        heights.push(heights.last().unwrap_or(&TOP) + 24.0 + 12.0 * (words as f64).log2());
+    }
+    let y = |offset: usize| heights[lines.binary_search(&offset).unwrap_or(0)];
+    let bottom = *heights.last().unwrap_or(&TOP);
+
+    let mut svg = Svg::new(format!("What the compiler made of {}", lowered.name()), lowered.to_string());
+    let size = format!("{} bytes, aligned to {}", grouped(lowered.size()), lowered.align());
+    svg.text(MARGIN, 28.0, lowered.name(), Type::sans(14.0).bold());
+    svg.text(MARGIN + Type::sans(14.0).bold().width(lowered.name()) + 14.0, 28.0, &size, Type::sans(12.0).fill(colour::FAINT));
+    for offset in &lines {
+        svg.text(MARGIN, y(*offset) + 4.0, &format!("+{offset:#04x}"), Type::mono(11.0).fill(colour::FAINT));
+    }
+    for (i, variant) in shown.iter().enumerate() {
+        let x = MARGIN + 62.0 + i as f64 * (COLUMN + GAP);
+        svg.text(x, 56.0, variant.name(), Type::sans(12.0).bold());
+        svg.rect(x, TOP, COLUMN, bottom - TOP, 4.0, colour::GREY, colour::LINE);
+        let tag = lowered.tag.iter().map(|tag| (tag.start, tag.len(), "state".to_owned(), String::new(), FieldKind::Field));
+        let fields = variant.fields().iter().map(|field| {
+            let ty = field.type_name().filter(|_| field.kind() != FieldKind::Awaited).map(future_name);
+            (field.offset(), field.size(), field.label(), ty.unwrap_or_default(), field.kind())
+        });
+        for (offset, size, label, ty, kind) in fields.chain(tag).filter(|field| field.1 > 0) {
+            let (ground, ink) = match kind {
+                FieldKind::Local => (colour::TEAL_GROUND, colour::TEAL),
+                FieldKind::Awaited => (colour::AMBER_GROUND, colour::AMBER),
+                FieldKind::Argument if variant.name() != "Unresumed" => (colour::PAPER, colour::FAINT),
+                _ => (colour::PAPER, colour::INK),
+            };
+            let (top, tall) = (y(offset), y(offset + size) - y(offset));
+            svg.rect(x + 1.0, top + 1.0, COLUMN - 2.0, tall - 2.0, 3.0, ground, "none");
+            let (middle, bytes) = (top + tall / 2.0 + 4.0, grouped(size));
+            let ty = if ty.is_empty() { ty } else { format!(": {ty}") };
+            let text = show::elide(&format!("{label}{ty}"), 24).into_owned();
+            svg.text(x + 9.0, middle, &text, Type::sans(12.0).fill(ink).bold());
+            svg.text(x + COLUMN - 9.0, middle, &bytes, Type::mono(11.0).fill(colour::FAINT).end());
+        }
+    }
+    let mut foot = Vec::new();
+    if !over.is_empty() {
+        let names: Vec<&str> = over.iter().map(|variant| variant.name()).collect();
+        foot.push(format!("{}: nothing is kept.", names.join(", ")));
+    }
+    if alive.len() > shown.len() {
+        foot.push(format!("{} more states: print the layout to see them.", alive.len() - shown.len()));
+    }
+    if lowered.tag.is_some() {
+        foot.push("Numbers are bytes; grey is room that the state does not use.".into());
+    }
+    let (foot, small) = (foot.join("  "), Type::sans(12.0).fill(colour::FAINT));
+    svg.text(MARGIN, bottom + 30.0, &foot, small);
+    let right = MARGIN + 62.0 + shown.len() as f64 * (COLUMN + GAP) - GAP;
+    svg.finish((right + MARGIN).max(small.width(&foot) + 2.0 * MARGIN).round(), bottom + 48.0)
 }

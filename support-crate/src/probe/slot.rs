@@ -60,6 +60,11 @@ impl Drop for Place {
     }
 }
 
+#[track_caller]
+fn vacant(place: &Place) -> ! {
+    panic!("the slot at {} is vacant: put a tenant in first", place.address())
+}
+
 /// The move itself: bytes from here to there (invariant 3).
 #[inline(never)]
 fn copy(from: &Place, to: &Place, size: usize) {
@@ -116,6 +121,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When the slot is vacant.
+    #[track_caller]
     pub fn take(&mut self) -> T {
         self.assert_occupied();
         self.occupied = false;
@@ -127,6 +133,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When this slot is vacant.
+    #[track_caller]
     pub fn move_to(&mut self, other: &mut Self) {
         self.assert_occupied();
         other.evict();
@@ -148,6 +155,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When the slot is vacant.
+    #[track_caller]
     pub fn get(&self) -> &T {
         self.assert_occupied();
         // SAFETY: invariant 2: there is a tenant; the borrow of the slot guards it.
@@ -158,6 +166,7 @@ impl<T> Slot<T> {
     ///
     /// # Panics
     /// When the slot is vacant.
+    #[track_caller]
     pub fn get_mut(&mut self) -> &mut T {
         self.assert_occupied();
         // SAFETY: invariant 2: there is a tenant; the exclusive borrow of the slot guards it.
@@ -191,8 +200,11 @@ impl<T> Slot<T> {
         self.xray().with_names(layout)
     }
 
+    #[track_caller]
     fn assert_occupied(&self) {
-        assert!(self.occupied, "the slot at {} is vacant: put a tenant in first", self.address());
+        if !self.occupied {
+            vacant(&self.place);
+        }
     }
 
     /// Shows the strip of what is in the slot in a notebook.
@@ -291,6 +303,7 @@ impl<O: 'static> FutureSlot<O> {
     ///
     /// # Panics
     /// When the future is larger than the room, or wants an alignment of more than 64 bytes.
+    #[track_caller]
     pub fn put<F: Future<Output = O> + 'static>(&mut self, tenant: F) {
         let (size, align) = (size_of::<F>(), align_of::<F>());
         assert!(
@@ -311,6 +324,7 @@ impl<O: 'static> FutureSlot<O> {
     ///
     /// # Panics
     /// When the slot is vacant, and when the tenant does: an `async fn` panics when polled after it was ready.
+    #[track_caller]
     pub fn poll(&mut self) -> Poll<O> {
         self.poll_with(&mut Context::from_waker(Waker::noop()))
     }
@@ -319,9 +333,9 @@ impl<O: 'static> FutureSlot<O> {
     ///
     /// # Panics
     /// As [`poll`](FutureSlot::poll) does.
+    #[track_caller]
     pub fn poll_with(&mut self, context: &mut Context<'_>) -> Poll<O> {
-        let address = self.place.address();
-        let Some(tenant) = &mut self.tenant else { panic!("the slot at {address} is vacant: put a future in first") };
+        let Some(tenant) = &mut self.tenant else { vacant(&self.place) };
         tenant.polls += 1;
         let future = (tenant.see)(black_box(self.place.start.as_ptr()));
         // SAFETY: invariant 2: there is a tenant, and `see` knows its type. It is pinned: the place stays (invariant 1), the
@@ -334,16 +348,18 @@ impl<O: 'static> FutureSlot<O> {
     /// This is the move that `Pin` exists to forbid.
     ///
     /// # Safety
-    /// The tenant must never have been polled, or be `Unpin`. A future that was polled may hold pointers into itself:
-    /// they go on pointing into this slot, and read whatever is there then. To see just that, break this promise
-    /// knowingly, put a tenant of the same type into this slot, poll it as often, and only then poll the moved one: what the
-    /// stale pointers read is then a live value of the right type, in memory that is still allocated (invariant 1).
+    /// The tenant must never have been polled, or be `Unpin`. A future that was polled may hold pointers into itself: they
+    /// go on pointing into this slot, and read whatever is there then. By the letter of the language that is undefined.
+    ///
+    /// Whoever wants to see it breaks the promise knowingly: put a tenant of the same type into this slot, poll it as
+    /// often, and only then poll the moved one. What its stale pointers read is then a live value of the right type in
+    /// memory that is still allocated (invariant 1), through a call that the optimiser cannot look into (invariant 3).
     ///
     /// # Panics
     /// When this slot is vacant, or the other has not enough room.
+    #[track_caller]
     pub unsafe fn move_to(&mut self, other: &mut Self) {
-        let address = self.place.address();
-        let Some(tenant) = &self.tenant else { panic!("the slot at {address} is vacant: put a future in first") };
+        let Some(tenant) = &self.tenant else { vacant(&self.place) };
         let room = other.place.layout.size();
         assert!(tenant.size <= room, "the future has {} bytes and the other slot room for {room}", tenant.size);
         other.evict();
@@ -397,7 +413,7 @@ impl<O: 'static> FutureSlot<O> {
 /// `cell::process_data::{{closure}}` is how the compiler names the future of `process_data`.
 fn future_name(name: &str) -> String {
     let function = name.strip_suffix("::{{closure}}").filter(|rest| !rest.ends_with('}'));
-    function.map_or_else(|| short_name(name), |function| short_name(function))
+    short_name(function.unwrap_or(name))
 }
 
 impl<O: 'static> Default for FutureSlot<O> {

@@ -29,7 +29,7 @@ pub struct TraitsRow {
     #[doc(hidden)]
     pub future: bool,
     #[doc(hidden)]
-    pub send: bool,
+    pub send: Option<bool>,
 }
 
 impl TraitsRow {
@@ -58,8 +58,8 @@ impl TraitsRow {
         self.future
     }
 
-    /// Whether it may go to another thread.
-    pub fn is_send(&self) -> bool {
+    /// Whether it may go to another thread; `None` for values, whose type the compiler has not finished when it is asked.
+    pub fn is_send(&self) -> Option<bool> {
         self.send
     }
 }
@@ -79,7 +79,14 @@ impl Traits {
         let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         let number = |number: Option<usize>| number.map_or("–".to_owned(), |n| n.to_string());
         let row = |row: &TraitsRow| {
-            [row.name.clone(), number(row.size), number(row.align), yes(row.unpin), yes(row.future), yes(row.send)]
+            [
+                row.name.clone(),
+                number(row.size),
+                number(row.align),
+                yes(row.unpin),
+                yes(row.future),
+                row.send.map_or("–".to_owned(), yes),
+            ]
         };
         self.rows.iter().map(row).collect()
     }
@@ -97,7 +104,7 @@ impl Traits {
                 let cell = escape(cell);
                 html += &match i {
                     0 => format!("<td style=\"text-align:left\"><code>{cell}</code></td>"),
-                    3.. if cell == "no" => {
+                    3 if cell == "no" => {
                         format!("<td style=\"text-align:right;font-weight:bold\">{cell}</td>")
                     }
                     _ => format!("<td style=\"text-align:right\">{cell}</td>"),
@@ -148,7 +155,7 @@ macro_rules! probe {
                 align: $crate::probe::hidden::Ask::<$what>::ALIGN,
                 unpin: $crate::probe::hidden::Ask::<$what>::UNPIN,
                 future: $crate::probe::hidden::Ask::<$what>::FUTURE,
-                send: $crate::probe::hidden::Ask::<$what>::SEND,
+                send: ::std::option::Option::Some($crate::probe::hidden::Ask::<$what>::SEND),
             }
         ),+])
     }};
@@ -156,7 +163,9 @@ macro_rules! probe {
 
 /// The same table as [`probe!`](crate::probe!) for the types of values: closures, async blocks, what a function returns.
 ///
-/// The values are only looked at: variables stay yours.
+/// The values are only looked at: variables stay yours. `Send` is left out, because what a closure or an async block holds is
+/// settled only after the function around it has been compiled. (For the same reason a closure that holds something
+/// `!Unpin` is refused with an error that says so.)
 ///
 /// ```
 /// let number = 7;
@@ -177,7 +186,7 @@ macro_rules! probe_val {
                 align: ask.align(),
                 unpin: ask.unpin(),
                 future: ask.future(),
-                send: ask.send(),
+                send: ::std::option::Option::None,
             }
         }),+])
     }};
@@ -221,9 +230,6 @@ impl<T: ?Sized + Future> Ask<T> {
 
 impl<T: ?Sized + Send> Ask<T> {
     pub const SEND: bool = true;
-    pub fn send(&self) -> bool {
-        true
-    }
 }
 
 /// The answers where no bound holds.
@@ -244,9 +250,6 @@ pub trait Unanswered {
         false
     }
     fn future(&self) -> bool {
-        false
-    }
-    fn send(&self) -> bool {
         false
     }
 }

@@ -26,10 +26,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 /// Bytes in a word.
 pub(crate) const WORD: usize = size_of::<usize>();
 
+/// Below this nothing is taken for an address: no system puts a value there.
+const NO_ADDRESS: usize = 1 << 20;
+
 /// A copy of a value's bytes, with what can be told about each word.
 ///
 /// In a notebook it shows itself as a memory strip; printed with `{}` it says the same in text.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct XRay {
     pub(crate) what: String,
     pub(crate) title: Option<String>,
@@ -145,7 +148,7 @@ impl XRay {
     /// A layout that does not fit the value (another size, another alignment, a state that does not exist) is not
     /// used: the picture says so and shows the words without names.
     ///
-    /// ```
+    /// ```no_run
     /// # use pinlab::probe::XRay;
     /// async fn greet() {
     ///     let text = String::from("Hello");
@@ -267,7 +270,7 @@ impl XRay {
         let longer = self.bytes.len().max(other.bytes.len());
         let changes = (0..longer)
             .step_by(WORD)
-            .filter(|&offset| self.raw_differs(other, offset))
+            .filter(|&offset| self.spans != other.spans || self.raw(offset) != other.raw(offset))
             .map(|offset| {
                 let word = |xray: &XRay| (offset < xray.bytes.len()).then(|| xray.word(offset));
                 Change { offset, before: word(self), after: word(other) }
@@ -279,22 +282,21 @@ impl XRay {
         Diff { words: longer.div_ceil(WORD), changes }
     }
 
-    fn raw_differs(&self, other: &XRay, offset: usize) -> bool {
-        let word = |xray: &XRay| xray.bytes.get(offset..).map(|rest| rest[..WORD.min(rest.len())].to_vec());
-        !self.spans.is_empty() || !other.spans.is_empty() || word(self) != word(other)
-    }
-
     /// Whether `address` is that of one of the value's bytes.
     pub(crate) fn covers(&self, address: usize) -> bool {
         address.wrapping_sub(self.address.usize()) < self.bytes.len()
     }
 
-    /// Every word that is in use and as long as a pointer, with its offset.
+    /// Every word that could be a pointer, with its offset.
     pub(crate) fn pointers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        (0..self.bytes.len()).step_by(WORD).filter_map(|offset| {
-            let value = self.value(offset)?;
-            (value != 0 && self.in_use(offset, WORD)).then_some((offset, value))
-        })
+        let offsets = (0..self.bytes.len()).step_by(WORD);
+        offsets.filter_map(|offset| Some((offset, self.pointer_at(offset)?)))
+    }
+
+    /// The word at `offset`, if it could be a pointer: long enough, large enough, and in use.
+    pub(crate) fn pointer_at(&self, offset: usize) -> Option<usize> {
+        let value = self.value(offset)?;
+        (value >= NO_ADDRESS && self.in_use(offset, WORD)).then_some(value)
     }
 
     /// The span that the byte at `offset` belongs to.
@@ -316,8 +318,20 @@ impl XRay {
         Some(usize::from_ne_bytes(*word))
     }
 
+    /// The bytes of the word at `offset`, in use or not; none beyond the end.
+    fn raw(&self, offset: usize) -> &[u8] {
+        self.bytes.get(offset..).map_or(&[], |rest| &rest[..WORD.min(rest.len())])
+    }
+
     fn in_use(&self, offset: usize, len: usize) -> bool {
-        self.spans.is_empty() || (offset..offset + len).all(|byte| self.span_at(byte).is_some())
+        let mut at = offset;
+        while at < offset + len && !self.spans.is_empty() {
+            let Some(span) = self.span_at(at) else {
+                return false;
+            };
+            at = span.offset + span.size;
+        }
+        true
     }
 
     pub(crate) fn word(&self, offset: usize) -> Word {
@@ -348,26 +362,20 @@ impl XRay {
     }
 
     fn meaning(&self, offset: usize, bytes: &[u8], used: &[bool]) -> Meaning {
-        let whole: Option<[u8; WORD]> = bytes.try_into().ok();
+        let names_state = |byte: usize| self.span_at(byte).is_some_and(|span| span.is_state);
         if let Some(state) = &self.state
-            && (offset..offset + bytes.len()).any(|byte| self.span_at(byte).is_some_and(|span| span.is_state))
+            && (offset..offset + bytes.len()).any(names_state)
         {
             return Meaning::State(state.clone());
         }
-        if !used.contains(&true) {
-            return Meaning::Unused;
-        }
-        let Some(value) = whole.filter(|_| !used.contains(&false)).map(usize::from_ne_bytes) else {
-            return match bytes {
-                _ if used.contains(&false) && bytes.iter().zip(used).filter(|(_, used)| **used).count() != 1 => Meaning::Bytes,
-                bytes if bytes.iter().zip(used).filter(|(_, used)| **used).count() == 1 => {
-                    let byte = bytes.iter().zip(used).find(|(_, used)| **used).map_or(0, |(byte, _)| *byte);
-                    Meaning::Number(usize::from(byte))
-                }
-                bytes => as_text(bytes).map_or(Meaning::Bytes, Meaning::Text),
-            };
+        let live: Vec<u8> = bytes.iter().zip(used).filter(|(_, used)| **used).map(|(byte, _)| *byte).collect();
+        let value = match (live.as_slice(), <[u8; WORD]>::try_from(live.as_slice())) {
+            ([], _) => return Meaning::Unused,
+            ([only], _) => return Meaning::Number(usize::from(*only)),
+            (_, Ok(word)) => usize::from_ne_bytes(word),
+            (part, Err(_)) => return as_text(part).map_or(Meaning::Bytes, Meaning::Text),
         };
-        if value < 1 << 20 {
+        if value < NO_ADDRESS {
             return Meaning::Number(value);
         }
         if self.covers(value) {
@@ -406,10 +414,6 @@ impl XRay {
     pub(crate) fn rows(&self) -> Vec<Row> {
         const MOST: usize = 24;
         let count = self.bytes.len().div_ceil(WORD);
-        let same = |a: usize, b: usize| {
-            let word = |i: usize| &self.bytes[i * WORD..self.bytes.len().min((i + 1) * WORD)];
-            word(a) == word(b) && self.field_at(a * WORD) == self.field_at(b * WORD)
-        };
         let mut keep = vec![count <= MOST; count];
         if count > MOST {
             for (i, keep) in keep.iter_mut().enumerate() {
@@ -434,15 +438,13 @@ impl XRay {
                     i += 1;
                 }
                 skipped => {
-                    let first = if i > 0 { i - 1 } else { i };
-                    let all_same = self.spans.is_empty() && (i..end).all(|j| same(first, j));
-                    let name = self.span_at(i * WORD).map(|span| span.field.clone()).unwrap_or_default();
-                    let name = if (i..end).all(|j| self.span_at(j * WORD).is_some_and(|s| s.field == name)) {
-                        name
-                    } else {
-                        String::new()
-                    };
-                    rows.push(Row::Gap { words: skipped, same: all_same && i > 0, name });
+                    // The same as the word above the gap, which is shown; and all part of one field.
+                    let same = i > 0 && (i..end).all(|j| self.raw(j * WORD) == self.raw((i - 1) * WORD));
+                    let field = |j: usize| self.span_at(j * WORD).map(|span| span.field.as_str());
+                    let name = field(i).filter(|name| (i..end).all(|j| field(j) == Some(name)));
+                    let name = name.unwrap_or_default().to_owned();
+                    let unused = (i..end).all(|j| self.word(j * WORD).meaning == Meaning::Unused);
+                    rows.push(Row::Gap { words: skipped, same: same && !unused, unused, name });
                     i = end;
                 }
             }
@@ -450,16 +452,31 @@ impl XRay {
         rows
     }
 
-    pub(crate) fn headline(&self) -> String {
+    /// What it is, how large, where (`place`) and in which state.
+    pub(crate) fn headline(&self, place: &str) -> String {
         let title = self.title.as_deref().map(|title| format!("{title}: ")).unwrap_or_default();
         let state = self.state.as_deref().map(|state| format!(", in state {state}")).unwrap_or_default();
         let bytes = if self.size() == 1 { "byte" } else { "bytes" };
-        format!("{title}{}, {} {bytes} at {}{state}", self.what, grouped(self.size()), self.address)
+        format!("{title}{}, {} {bytes} at {place}{state}", self.what, grouped(self.size()))
+    }
+
+    /// The field at `offset` in words, with the text that it leads to: `val "Hello"`; without a layout `+0x10`.
+    pub(crate) fn describe(&self, offset: usize) -> String {
+        let field = self.field_at(offset);
+        let name = self.span_at(offset).map_or_else(|| format!("+{offset:#04x}"), |span| span.field.clone());
+        let text = self.texts.range(field).next().map(|(_, text)| format!(" {text:?}")).unwrap_or_default();
+        format!("{name}{text}")
     }
 
     /// Shows the strip in a notebook. The kernel calls it when the X-ray is the last expression of a cell.
     pub fn evcxr_display(&self) {
         Strips::new(&[("", self)]).evcxr_display();
+    }
+}
+
+impl fmt::Debug for XRay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.headline(&self.address.to_string()))
     }
 }
 
@@ -473,7 +490,7 @@ impl fmt::Display for XRay {
 #[derive(Debug, Clone)]
 pub(crate) enum Row {
     Word(Word),
-    Gap { words: usize, same: bool, name: String },
+    Gap { words: usize, same: bool, unused: bool, name: String },
 }
 
 /// What differs between two X-rays; see [`XRay::diff`].
@@ -619,6 +636,16 @@ fn as_text(bytes: &[u8]) -> Option<String> {
     let text = &bytes[..end];
     (end >= 4.min(bytes.len()) && end >= 2 && text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
         .then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// An offset as it is shown everywhere: `+0x08`.
+pub(crate) fn offset_label(offset: usize) -> String {
+    format!("+{offset:#04x}")
+}
+
+/// How many characters the offsets within `size` bytes take.
+pub(crate) fn offset_width(size: usize) -> usize {
+    offset_label(size.saturating_sub(1)).len()
 }
 
 /// `131072` as `131 072`.

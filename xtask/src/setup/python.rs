@@ -17,7 +17,6 @@ pub(crate) const LOCK: &str = include_str!("../../requirements.lock");
 pub(crate) const SETTINGS: &str = r#"{
   "@jupyterlab/apputils-extension:notification": {
     "checkForUpdates": false,
-    "doNotDisturbMode": false,
     "fetchNews": "false"
   }
 }
@@ -41,36 +40,19 @@ pub(crate) fn install(ui: &Ui, folder: &Path) -> Result<()> {
     if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path())?) {
         with_pip(ui, folder, lock.path())?;
     }
-    store::write_whole(
-        &jupyter_data(folder)
-            .join("lab")
-            .join("settings")
-            .join("overrides.json"),
-        SETTINGS,
-    )
+    store::write_whole(&jupyter_data(folder).join("lab").join("settings").join("overrides.json"), SETTINGS)
 }
 
 /// True if it worked; if not, pip has its turn.
 fn with_uv(ui: &Ui, folder: &Path, lock: &Path) -> Result<bool> {
     let mut make = Command::new("uv");
-    make.args(["venv", "--allow-existing", "--python"])
-        .arg(format!(">={}.{}", OLDEST.0, OLDEST.1))
-        .arg(folder);
+    make.args(["venv", "--allow-existing", "--python"]).arg(format!(">={}.{}", OLDEST.0, OLDEST.1)).arg(folder);
     let mut fill = Command::new("uv");
-    fill.args(["pip", "install", "--python"])
-        .arg(interpreter(folder))
-        .arg("--requirement")
-        .arg(lock);
+    fill.args(["pip", "install", "--python"]).arg(interpreter(folder)).arg("--requirement").arg(lock);
     for command in [&mut make, &mut fill] {
-        let finished = ui.run(
-            "installing JupyterLab with uv",
-            command.stdin(Stdio::null()),
-        )?;
+        let finished = ui.run("installing JupyterLab with uv", command.stdin(Stdio::null()))?;
         if !finished.status.success() {
-            ui.say(format!(
-                "uv could not install JupyterLab; trying pip.\n{}",
-                finished.tail().trim_end()
-            ));
+            ui.say(format!("uv could not install JupyterLab; trying pip.\n{}", finished.tail().trim_end()));
             return Ok(false);
         }
     }
@@ -84,38 +66,18 @@ fn with_pip(ui: &Ui, folder: &Path, lock: &Path) -> Result<()> {
         return Err(missing_venv(python.version).into());
     }
     let mut make = python.start();
-    make.args(["-m", "venv", "--clear"])
-        .arg(folder)
-        .stdin(Stdio::null());
+    make.args(["-m", "venv", "--clear"]).arg(folder).stdin(Stdio::null());
     let finished = ui.run("making a Python environment", &mut make)?;
     if !finished.status.success() {
-        bail!(
-            "Python could not make a virtual environment:\n{}",
-            finished.tail()
-        );
+        bail!("Python could not make a virtual environment:\n{}", finished.tail());
     }
     let mut fill = command(folder);
-    fill.args([
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--progress-bar",
-        "off",
-        "--requirement",
-    ]);
-    let finished = ui.run(
-        "installing JupyterLab with pip",
-        fill.arg(lock).stdin(Stdio::null()),
-    )?;
+    fill.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--requirement"]);
+    let finished = ui.run("installing JupyterLab with pip", fill.arg(lock).stdin(Stdio::null()))?;
     if !finished.status.success() {
         bail!("pip could not install JupyterLab:\n{}", finished.tail());
     }
-    ui.say(format!(
-        "ok      JupyterLab, with pip  ({:.1} s)",
-        finished.seconds
-    ));
+    ui.say(format!("ok      JupyterLab, with pip  ({:.1} s)", finished.seconds));
     Ok(())
 }
 
@@ -156,10 +118,7 @@ fn probe(command: &[&str]) -> Option<Python> {
     let text = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = text.trim().split_once(' ')?;
     let version = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Python {
-        command: command.iter().map(OsString::from).collect(),
-        version,
-    })
+    Some(Python { command: command.iter().map(OsString::from).collect(), version })
 }
 
 /// The first that is new enough.
@@ -172,10 +131,7 @@ pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
         None => {
             format!("Python {major}.{minor} or newer (none was found as python3, python or py)")
         }
-        Some(old) => format!(
-            "Python {major}.{minor} or newer (found {}.{})",
-            old.version.0, old.version.1
-        ),
+        Some(old) => format!("Python {major}.{minor} or newer (found {}.{})", old.version.0, old.version.1),
     };
     Err(Missing::new(
         what,
@@ -191,19 +147,14 @@ pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
 pub(crate) fn missing_venv((major, minor): (u32, u32)) -> Missing {
     Missing::new(
         format!("the `venv` module of Python {major}.{minor}"),
-        format!(
-            "apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"
-        ),
+        format!("apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"),
     )
 }
 
 /// A command that runs the environment's Python, undisturbed by the user's own packages.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(interpreter(folder));
-    command
-        .env_remove("PYTHONHOME")
-        .env_remove("PYTHONPATH")
-        .env("PYTHONNOUSERSITE", "1");
+    command.env_remove("PYTHONHOME").env_remove("PYTHONPATH").env("PYTHONNOUSERSITE", "1");
     command
 }
 
@@ -218,9 +169,73 @@ pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
 }
 
 fn interpreter(folder: &Path) -> PathBuf {
-    if cfg!(windows) {
-        folder.join("Scripts").join("python.exe")
-    } else {
-        folder.join("bin").join("python")
+    if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
+}
+
+/// The version of a package in the lock.
+pub(crate) fn pinned(package: &str) -> &'static str {
+    let line = LOCK.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+    line.and_then(|rest| rest.split([' ', ';']).next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    use serde_yaml_ng::Value;
+
+    use super::*;
+    use crate::setup::kernel;
+
+    fn project() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    }
+
+    /// The `name=version` lines of environment.yml.
+    fn conda() -> BTreeMap<String, String> {
+        let text = fs::read_to_string(project().join("environment.yml")).unwrap();
+        let yaml: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let list = yaml["dependencies"].as_sequence().unwrap();
+        let split = |line: &Value| {
+            let line = line.as_str().unwrap();
+            let at = line.find(['=', '>', '<']).unwrap_or(line.len());
+            (line[..at].to_owned(), line[at..].trim_start_matches('=').to_owned())
+        };
+        list.iter().map(split).collect()
+    }
+
+    #[test]
+    fn conda_names_the_versions_that_the_lab_installs() {
+        let conda = conda();
+        for package in ["jupyterlab", "nbclient", "nbconvert"] {
+            assert!(!pinned(package).is_empty(), "{package} is in the lock");
+            assert_eq!(conda[package], pinned(package), "{package}");
+        }
+        assert_eq!(conda["evcxr"], kernel::VERSION);
+        let (major, minor) = tools::OLDEST_RUST;
+        assert_eq!(conda["rust"], format!(">={major}.{minor}"));
+        assert_eq!(conda["rust-src"], conda["rust"]);
+        assert_eq!(conda["python"], format!(">={}.{}", OLDEST.0, OLDEST.1));
+    }
+
+    #[test]
+    fn binder_builds_from_the_same_file() {
+        let read = |path: &str| fs::read_to_string(project().join(path)).unwrap();
+        assert_eq!(read(".binder/environment.yml"), read("environment.yml"));
+    }
+
+    #[test]
+    fn every_package_in_the_lock_has_one_exact_version_and_no_address() {
+        for line in LOCK.lines() {
+            assert!(line.contains("==") && !line.contains("://"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_lab_settings_are_json() {
+        let settings: serde_json::Value = serde_json::from_str(SETTINGS).unwrap();
+        assert_eq!(settings["@jupyterlab/apputils-extension:notification"]["fetchNews"], "false");
     }
 }

@@ -1,0 +1,235 @@
+//! A stalled engine says so, with the place; and it never says so while anybody may still wake.
+
+mod common;
+
+use common::{Gate, Keeps, SOON, runtime, tcp_pair, within};
+use futures::channel::{mpsc, oneshot};
+use futures::{FutureExt, StreamExt};
+use pinlab::{Stalled, TcpListener, UdpSocket, yield_now};
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn lines(stalled: &Stalled) -> Vec<u32> {
+    stalled.waiting().iter().map(|waiting| waiting.location().line()).collect()
+}
+
+/// From the issue.
+#[test]
+fn a_future_that_waits_for_nothing_is_reported_at_once_with_its_place() {
+    within(SOON, || {
+        let rt = runtime();
+        let start = Instant::now();
+        let line = line!() + 1;
+        let stalled = rt.try_block_on(pending::<()>()).expect_err("nothing can wake it");
+        assert!(start.elapsed() < Duration::from_secs(1));
+        assert_eq!(stalled.waiting().len(), 1);
+        let waiting = &stalled.waiting()[0];
+        assert!(waiting.is_blocking() && !waiting.awaits_a_task());
+        assert_eq!(waiting.name(), "Pending<()>");
+        assert_eq!((waiting.location().file(), waiting.location().line()), (file!(), line));
+        let text = stalled.to_string();
+        assert!(text.contains(&format!("{}:{line}", file!())), "{text}");
+        assert_eq!(rt.block_on(async { 1 }), 1, "the runtime goes on");
+    });
+}
+
+#[test]
+fn block_on_panics_with_the_report() {
+    let rt = runtime();
+    let line = line!() + 1;
+    let panic = catch_unwind(AssertUnwindSafe(|| rt.block_on(pending::<()>()))).expect_err("stalled");
+    let text = panic.downcast_ref::<String>().expect("the report");
+    assert!(text.starts_with("stalled") && text.contains(&format!("{}:{line}", file!())), "{text}");
+}
+
+/// From the issue.
+#[test]
+fn a_waker_in_another_thread_that_fires_after_50_ms_completes_it() {
+    within(SOON, || {
+        let rt = runtime();
+        let gate = Gate::default();
+        let theirs = gate.clone();
+        let helper = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            theirs.open();
+        });
+        rt.try_block_on(gate).expect("the thread has its waker");
+        helper.join().expect("no panic");
+        assert!(rt.stats().parks <= 3, "it slept, {} times", rt.stats().parks);
+    });
+}
+
+#[test]
+fn every_waiting_task_is_listed_with_where_it_was_spawned_and_why_it_waits() {
+    within(SOON, || {
+        let rt = runtime();
+        let at = line!() + 1;
+        let inner = rt.spawn(pending::<()>());
+        let outer = rt.spawn(inner.map(drop));
+        drop(rt.spawn(async {})); // ends, and is not listed
+        let blocked = line!() + 1;
+        let stalled = rt.try_block_on(outer).expect_err("nothing can wake the innermost");
+        assert_eq!(lines(&stalled), [blocked, at, at + 1]);
+        let why: Vec<_> = stalled.waiting().iter().map(|waiting| (waiting.is_blocking(), waiting.awaits_a_task())).collect();
+        assert_eq!(why, [(true, true), (false, false), (false, true)]);
+        assert_eq!(rt.stats().tasks, 2, "spawned tasks stay");
+    });
+}
+
+#[test]
+fn a_stall_is_found_after_timers_and_wakes_have_been_used_up() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let stalled = rt.try_block_on(async {
+            handle.sleep(Duration::from_millis(5)).await;
+            yield_now().await;
+            pending::<()>().await;
+        });
+        assert!(stalled.is_err());
+    });
+}
+
+#[test]
+fn a_sleep_that_never_ends_is_a_stall_too() {
+    within(SOON, || {
+        let rt = runtime();
+        assert!(rt.try_block_on(rt.handle().sleep(Duration::MAX)).is_err());
+    });
+}
+
+#[test]
+fn a_stall_is_found_when_the_last_waker_is_dropped_by_another_thread() {
+    within(SOON, || {
+        let rt = runtime();
+        let keeps = Keeps::default();
+        let theirs = keeps.clone();
+        let helper = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            let waker = theirs.take().expect("polled");
+            let clone = waker.clone();
+            drop(waker);
+            thread::sleep(Duration::from_millis(20));
+            drop(clone);
+        });
+        assert!(rt.try_block_on(keeps).is_err());
+        helper.join().expect("the stall was not told before the last clone was dropped, but it ended");
+    });
+}
+
+/// Each of these may still happen, so each must be waited for. None is helped along before the engine sleeps.
+#[test]
+fn there_is_no_stall_while_anything_may_still_happen() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let later = |what: Box<dyn FnOnce() + Send>| {
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                what();
+            })
+        };
+
+        // A channel's other end in another thread.
+        let (sender, receiver) = oneshot::channel();
+        let helper = later(Box::new(move || sender.send(5).expect("it waits")));
+        assert_eq!(rt.try_block_on(receiver).expect("the thread has the sender"), Ok(5));
+        helper.join().expect("no panic");
+
+        // ... that is dropped, which is an event too.
+        let (sender, mut receiver) = mpsc::channel::<u8>(1);
+        let helper = later(Box::new(move || drop(sender)));
+        assert_eq!(rt.try_block_on(receiver.next()).expect("the thread has the sender"), None);
+        helper.join().expect("no panic");
+
+        // The waker of a spawned task, while the main future waits for that task only.
+        let gate = Gate::default();
+        let theirs = gate.clone();
+        let helper = later(Box::new(move || theirs.open()));
+        rt.try_block_on(rt.spawn(rt.spawn(gate))).expect("the thread has the gate").expect("no panic").expect("no panic");
+        helper.join().expect("no panic");
+
+        // The waker of a task that nobody awaits, which then opens the way for the main future.
+        let (gate, next) = (Gate::default(), Gate::default());
+        let (theirs, opens) = (gate.clone(), next.clone());
+        drop(rt.spawn(async move {
+            gate.await;
+            opens.open();
+        }));
+        let helper = later(Box::new(move || theirs.open()));
+        rt.try_block_on(next).expect("the thread has the gate");
+        helper.join().expect("no panic");
+
+        // A timer, a socket, a listener.
+        rt.try_block_on(handle.sleep(Duration::from_millis(5))).expect("a timer is armed");
+        let (stream, theirs) = tcp_pair(&handle);
+        let helper = later(Box::new(move || drop(theirs)));
+        rt.try_block_on(stream.as_ref().readable()).expect("a socket is armed").expect("watched");
+        helper.join().expect("no panic");
+        let listener = TcpListener::bind(&handle, "127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let helper = later(Box::new(move || drop(std::net::TcpStream::connect(address))));
+        rt.try_block_on(listener.accept()).expect("a listener is armed").expect("one came");
+        helper.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_wait_for_a_socket_that_was_given_up_is_no_hope() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let socket = UdpSocket::bind(&handle, "127.0.0.1:0").expect("loopback");
+        let result = rt.try_block_on(async {
+            let limit = handle.timeout(Duration::from_millis(5), socket.recv(&mut [0])).await;
+            assert!(limit.is_err());
+            pending::<()>().await;
+        });
+        assert!(result.is_err());
+    });
+}
+
+#[test]
+fn wakers_left_by_an_earlier_block_on_are_no_hope() {
+    within(SOON, || {
+        let rt = runtime();
+        let keeps = Keeps::default();
+        rt.block_on(futures::future::select(keeps.clone(), yield_now()));
+        assert!(rt.try_block_on(pending::<()>()).is_err());
+        drop(keeps);
+    });
+}
+
+#[test]
+fn many_clones_given_back_by_many_threads_end_in_a_stall() {
+    within(SOON, || {
+        let rt = runtime();
+        for round in 0..200 {
+            let keeps = Keeps::default();
+            let theirs = keeps.clone();
+            let helper = thread::spawn(move || {
+                let waker = loop {
+                    match theirs.take() {
+                        Some(waker) => break waker,
+                        None => thread::yield_now(),
+                    }
+                };
+                thread::scope(|scope| {
+                    for thread in 0..3 {
+                        let waker = &waker;
+                        scope.spawn(move || {
+                            let clones: Vec<_> = (0..thread + round % 3).map(|_| waker.clone()).collect();
+                            let copies = clones.clone();
+                            drop(clones);
+                            drop(copies);
+                        });
+                    }
+                });
+            });
+            assert!(rt.try_block_on(keeps).is_err());
+            helper.join().expect("no panic");
+        }
+    });
+}

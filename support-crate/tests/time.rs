@@ -1,0 +1,366 @@
+//! Timers: in order, never early, whatever happens to them; and what a wait costs.
+
+mod common;
+
+use common::{Count, Keeps, SOON, Trace, poll, runtime, within};
+use futures::stream::StreamExt;
+use pinlab::{CountingWaker, Runtime, Sleep, yield_now};
+use std::cell::RefCell;
+use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn timers_fire_in_the_order_of_their_deadlines_and_equal_ones_in_the_order_of_their_waits() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let base = Instant::now() + 20 * MS;
+        let fired: Rc<RefCell<Vec<(u64, usize)>>> = Rc::default();
+        let mut random = fastrand::Rng::with_seed(7);
+        for place in 0..2_000 {
+            let step = random.u64(0..50);
+            let (sleep, fired) = (handle.sleep_until(base + Duration::from_micros(100 * step)), fired.clone());
+            drop(rt.spawn(async move {
+                sleep.await;
+                fired.borrow_mut().push((step, place));
+            }));
+        }
+        rt.run_until_stalled();
+        assert_eq!(rt.stats().timers, 2_000);
+        rt.block_on(handle.sleep_until(base + 10 * MS));
+        rt.run_until_stalled();
+        let fired = fired.borrow();
+        assert_eq!(fired.len(), 2_000);
+        assert!(fired.is_sorted(), "by deadline, then by the order of the waits");
+    });
+}
+
+#[test]
+fn no_timer_is_early_and_the_best_are_hardly_late() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        for time in [Duration::from_micros(100), Duration::from_micros(3_100)] {
+            let mut best = Duration::MAX;
+            for _ in 0..200 {
+                let start = Instant::now();
+                rt.block_on(handle.sleep(time));
+                let took = start.elapsed();
+                assert!(took >= time, "{took:?} is early for {time:?}");
+                best = best.min(took - time);
+            }
+            assert!(best < Duration::from_micros(500), "the best of 200 was {best:?} late");
+        }
+    });
+}
+
+/// Row 42.
+#[test]
+fn no_time_at_all_a_past_instant_and_the_longest_time_are_fine() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        rt.block_on(async {
+            handle.sleep(Duration::ZERO).await;
+            handle.sleep_until(Instant::now()).await;
+            handle.sleep_until(Instant::now() - Duration::from_secs(1)).await;
+            assert_eq!(handle.timeout(Duration::ZERO, pending::<()>()).await.expect_err("over").limit(), Duration::ZERO);
+            handle.timeout(Duration::ZERO, ready(())).await.expect("the future comes first");
+            handle.timeout(Duration::MAX, handle.sleep(MS)).await.expect("in time");
+            let never = handle.sleep(Duration::MAX);
+            assert_eq!(never.deadline(), None);
+            assert!(handle.timeout(2 * MS, never).await.is_err());
+            // So far away that it could overflow, but can be told: a century.
+            assert!(handle.timeout(2 * MS, handle.sleep(Duration::from_secs(100 * 365 * 86_400))).await.is_err());
+        });
+        assert_eq!(rt.stats().timers, 0);
+    });
+}
+
+/// Row 42.
+#[test]
+fn a_hundred_thousand_equal_deadlines_all_fire() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let deadline = Instant::now() + 50 * MS;
+        let fired = Count::default();
+        for _ in 0..100_000 {
+            let (sleep, fired) = (handle.sleep_until(deadline), fired.clone());
+            drop(rt.spawn(async move {
+                sleep.await;
+                fired.up();
+            }));
+        }
+        rt.run_until_stalled();
+        rt.block_on(handle.sleep_until(deadline));
+        rt.run_until_stalled();
+        assert_eq!(fired.get(), 100_000);
+        assert_eq!(rt.stats().timers, 0);
+    });
+}
+
+/// Row 42.
+#[test]
+fn a_timer_may_be_dropped_reset_or_asked_by_another_of_the_batch_that_fires_it() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let deadline = Instant::now() + 5 * MS;
+        let counting = CountingWaker::new();
+        let victims: Rc<RefCell<Vec<Option<Pin<Box<Sleep>>>>>> = Rc::default();
+        let trace = Trace::default();
+        for turn in 0..3 {
+            let (sleep, victims, trace, waker) = (handle.sleep_until(deadline), victims.clone(), trace.clone(), counting.waker());
+            drop(rt.spawn(async move {
+                sleep.await;
+                let mut victims = victims.borrow_mut();
+                let victim: &mut Option<Pin<Box<Sleep>>> = &mut victims[turn];
+                match turn {
+                    0 => *victim = None,
+                    1 => victim.as_mut().expect("there").as_mut().get_mut().reset(Instant::now() + 5 * MS),
+                    _ => assert!(poll(victim.as_mut().expect("there").as_mut(), &waker).is_ready()),
+                }
+                trace.say(format!("task {turn}"));
+            }));
+        }
+        rt.run_until_stalled();
+        for _ in 0..3 {
+            let mut victim = Box::pin(handle.sleep_until(deadline));
+            assert!(poll(victim.as_mut(), &counting.waker()).is_pending());
+            victims.borrow_mut().push(Some(victim));
+        }
+        rt.block_on(handle.sleep_until(deadline + MS));
+        trace.expect(&["task 0", "task 1", "task 2"]);
+        let again = victims.borrow_mut()[1].take().expect("it was reset");
+        rt.block_on(again);
+        assert!(Instant::now() >= deadline + 5 * MS);
+        victims.borrow_mut().clear();
+        assert_eq!(rt.stats().timers, 0);
+    });
+}
+
+/// A waker that drops the other timers of the batch while the batch fires.
+#[test]
+fn a_timers_wake_may_drop_the_timers_that_are_due_with_it() {
+    use std::sync::Arc;
+    thread_local! {
+        static OTHERS: RefCell<Vec<Pin<Box<Sleep>>>> = const { RefCell::new(Vec::new()) };
+    }
+    struct DropsOthers;
+    impl std::task::Wake for DropsOthers {
+        fn wake(self: Arc<Self>) {
+            drop(OTHERS.take());
+        }
+    }
+    let rt = runtime();
+    let handle = rt.handle();
+    let deadline = Instant::now() + MS;
+    let counting = CountingWaker::new();
+    let mut first = pin!(handle.sleep_until(deadline));
+    assert!(poll(first.as_mut(), &Waker::from(Arc::new(DropsOthers))).is_pending());
+    for _ in 0..5 {
+        let mut other = Box::pin(handle.sleep_until(deadline));
+        assert!(poll(other.as_mut(), &counting.waker()).is_pending());
+        OTHERS.with_borrow_mut(|others| others.push(other));
+    }
+    rt.block_on(handle.sleep_until(deadline + MS));
+    assert_eq!(counting.wakes(), 0);
+    assert_eq!(rt.stats().timers, 0);
+}
+
+#[test]
+fn a_dropped_timer_leaves_at_once_and_its_waker_with_it() {
+    let rt = runtime();
+    let handle = rt.handle();
+    let counting = CountingWaker::new();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut timers: Vec<_> = (0..1_000).map(|_| Box::pin(handle.sleep(Duration::from_secs(random.u64(100..10_000))))).collect();
+    let waker = counting.waker();
+    for timer in &mut timers {
+        assert!(poll(timer.as_mut(), &waker).is_pending());
+    }
+    assert_eq!(rt.stats().timers, 1_000);
+    random.shuffle(&mut timers);
+    for left in (0..1_000).rev() {
+        drop(timers.pop());
+        assert_eq!((rt.stats().timers, counting.drops()), (left, 1_000 - left));
+    }
+    assert_eq!(counting.wakes(), 0);
+}
+
+/// A model: thousands of timers put in, moved and taken out at random must leave in the order of a sorted list.
+#[test]
+fn timers_put_in_reset_and_taken_out_at_random_fire_like_a_sorted_list() {
+    within(SOON, || {
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let rt = runtime();
+            let handle = rt.handle();
+            let base = Instant::now() + 10 * MS;
+            let order: Rc<RefCell<Vec<usize>>> = Rc::default();
+            let mut expected: Vec<(u64, usize)> = Vec::new();
+            let mut tasks = Vec::new();
+            for id in 0..300 {
+                let step = random.u64(0..1_000);
+                let (sleep, order) = (handle.sleep_until(base + Duration::from_micros(step)), order.clone());
+                tasks.push((
+                    id,
+                    rt.spawn(async move {
+                        sleep.await;
+                        order.borrow_mut().push(id);
+                    }),
+                ));
+                rt.run_until_stalled();
+                expected.push((step, id));
+                if random.u8(0..3) == 0 {
+                    let (id, task) = tasks.swap_remove(random.usize(0..tasks.len()));
+                    task.abort();
+                    expected.retain(|&(_, other)| other != id);
+                }
+            }
+            assert!(Instant::now() < base, "the machine is too slow for this test: seed {seed}");
+            rt.block_on(handle.sleep_until(base + MS));
+            rt.run_until_stalled();
+            expected.sort(); // by deadline, then in the order in which they were put in
+            let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
+            assert_eq!(*order.borrow(), expected, "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_limit_counts_from_the_first_poll() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let limit = handle.timeout(20 * MS, pending::<()>());
+        std::thread::sleep(25 * MS);
+        let start = Instant::now();
+        assert!(rt.block_on(limit).is_err());
+        assert!(start.elapsed() >= 20 * MS);
+    });
+}
+
+#[test]
+fn what_is_ready_within_its_limit_never_arms_a_timer() {
+    let rt = runtime();
+    let handle = rt.handle();
+    rt.block_on(async {
+        handle.timeout(MS, ready(())).await.expect("ready");
+        drop(handle.sleep(MS)); // never polled
+    });
+    assert_eq!(rt.stats().timers, 0);
+}
+
+#[test]
+fn an_interval_is_due_by_its_period_and_gives_what_was_missed_at_once() {
+    within(SOON, || {
+        let rt = runtime();
+        let start = Instant::now();
+        let mut ticks = rt.handle().interval(5 * MS);
+        let first = rt.block_on(ticks.tick());
+        assert!(first >= start + 5 * MS && first <= Instant::now());
+        std::thread::sleep(22 * MS);
+        let before = Instant::now();
+        let due: Vec<_> = rt.block_on(ticks.by_ref().take(4).collect());
+        assert!(before.elapsed() < 5 * MS || due.len() == 4);
+        for (place, due) in due.iter().enumerate() {
+            assert_eq!(*due, first + (place as u32 + 1) * 5 * MS, "no delay adds up");
+        }
+    });
+}
+
+#[test]
+fn a_sleep_polled_after_its_runtime_has_gone_panics_whether_or_not_it_was_polled_before() {
+    let rt = runtime();
+    let handle = rt.handle();
+    let mut fresh = Box::pin(handle.sleep(Duration::from_secs(3600)));
+    let mut armed = Box::pin(handle.sleep(Duration::from_secs(3600)));
+    assert!(poll(armed.as_mut(), Waker::noop()).is_pending());
+    drop(rt);
+    for sleep in [&mut fresh, &mut armed] {
+        let panic = catch_unwind(AssertUnwindSafe(|| poll(sleep.as_mut(), Waker::noop()))).expect_err("nothing would wake it");
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        assert!(text.expect("text").contains("after its Runtime had been dropped"));
+    }
+}
+
+// ---- what the issue asks of a loop under load, and of one that idles ----------------------------------------------
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn yields_for_ever(rt: &Runtime) {
+    drop(rt.spawn(async {
+        loop {
+            yield_now().await;
+        }
+    }));
+}
+
+/// Row 29; from the issue.
+#[test]
+fn a_task_that_yields_for_ever_delays_a_10_ms_timer_by_less_than_5_ms_in_the_median() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        yields_for_ever(&rt);
+        let late: Vec<_> = (0..41)
+            .map(|_| {
+                let sleep = handle.sleep(10 * MS);
+                let deadline = sleep.deadline().expect("soon");
+                rt.block_on(sleep);
+                Instant::now() - deadline
+            })
+            .collect();
+        let median = median(late);
+        assert!(median < 5 * MS, "{median:?} late in the median");
+    });
+}
+
+/// Row 33; from the issue.
+#[cfg(unix)]
+#[test]
+fn an_idle_second_with_an_armed_socket_and_a_far_timer_wakes_nobody() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let socket = pinlab::UdpSocket::bind(&handle, "127.0.0.1:0").expect("loopback");
+        let (far, keeps) = (handle.sleep(Duration::from_secs(3600)), Keeps::default());
+        drop(rt.spawn(async move {
+            futures::future::join3(socket.recv(&mut [0]), far, keeps).await.0.expect("never");
+        }));
+        rt.run_until_stalled();
+        let (before, cpu) = (rt.stats(), common::cpu_time());
+        rt.block_on(handle.sleep(Duration::from_secs(1)));
+        let (after, cpu) = (rt.stats(), common::cpu_time() - cpu);
+        assert_eq!(after.parks - before.parks, 1, "one sleep, from the beginning to the end");
+        assert_eq!(after.waits - before.waits, 1, "one question to the system");
+        assert_eq!(after.polls - before.polls, 2, "the main future, before and after");
+        assert!(cpu < 5 * MS, "{cpu:?} of processor time");
+    });
+}
+
+/// The same without a socket, where the thread parks.
+#[cfg(unix)]
+#[test]
+fn an_idle_half_second_with_only_a_timer_wakes_nobody() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (before, cpu) = (rt.stats(), common::cpu_time());
+        rt.block_on(handle.sleep(Duration::from_millis(500)));
+        let after = rt.stats();
+        assert_eq!((after.parks - before.parks, after.waits - before.waits), (1, 0));
+        assert!(common::cpu_time() - cpu < 5 * MS);
+    });
+}
