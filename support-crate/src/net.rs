@@ -187,8 +187,9 @@ impl<T: AsSource> Async<T> {
             if let Err(error) = armed {
                 return Poll::Ready(error);
             }
-            let replaced = self.handle.reactor().store(self.key, side, waiter, waker);
-            replaced.into_iter().for_each(wake_quietly);
+            let (replaced, displaced) = self.handle.reactor().store(self.key, side, waiter, waker);
+            drop(replaced);
+            displaced.into_iter().for_each(wake_quietly);
         }
         Poll::Pending
     }

@@ -140,24 +140,23 @@ impl Reactor {
         if source.sides[side as usize].armed { Ok(()) } else { source.set_armed(poller, key, side, true) }
     }
 
-    /// Stores a waker at an armed side (S2). What it replaces is for the caller to drop (S5), or to wake.
-    pub(crate) fn store(&mut self, key: usize, side: Side, waiter: usize, waker: Waker) -> Vec<Waker> {
+    /// Stores a waker at an armed side (S2). What it replaces is for the caller to drop, and whom it displaces, to wake (S5).
+    pub(crate) fn store(&mut self, key: usize, side: Side, waiter: usize, waker: Waker) -> (Option<Waker>, Vec<Waker>) {
         let waiters = &mut self.sources[key].sides[side as usize].waiters;
-        let mut replaced = Vec::new();
+        let mut replaced = None;
+        let mut displaced = Vec::new();
         if waiter == ANYBODY {
             // Poll-style callers may be several, so theirs are kept side by side; but nobody says when one has gone. Past some number
             // all are woken: who is still there comes again.
             if waiters.len() >= MOST_ANYBODIES {
-                replaced.extend(waiters.extract_if(.., |(id, _)| *id == ANYBODY).map(|(_, waker)| waker));
-                self.waiting -= replaced.len();
+                displaced.extend(waiters.extract_if(.., |(id, _)| *id == ANYBODY).map(|(_, waker)| waker));
             }
         } else if let Some(place) = waiters.iter().position(|(id, _)| *id == waiter) {
-            replaced.push(waiters.swap_remove(place).1);
-            self.waiting -= 1;
+            replaced = Some(waiters.swap_remove(place).1);
         }
         waiters.push((waiter, waker));
-        self.waiting += 1;
-        replaced
+        self.waiting = self.waiting + 1 - displaced.len() - usize::from(replaced.is_some());
+        (replaced, displaced)
     }
 
     /// This waiter waits no longer.

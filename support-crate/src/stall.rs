@@ -87,10 +87,20 @@ impl fmt::Display for Stalled {
         for Waiting { name, at, blocks, awaited } in &self.waiting {
             let how = if *blocks { "blocked on" } else { "spawned" };
             let why = if *awaited { "waits for a task that waits itself" } else { "nothing holds its waker" };
-            writeln!(f, "  {name}, {how} at {at}: {why}")?;
+            // The file and the line of a cell are those of a file that the kernel makes up.
+            if is_notebook() {
+                writeln!(f, "  {name}, {how} in a cell, at column {}: {why}", at.column())?;
+            } else {
+                writeln!(f, "  {name}, {how} at {at}: {why}")?;
+            }
         }
         write!(f, "A future that returns Pending must first have put its waker where somebody will wake it.")
     }
 }
 
 impl std::error::Error for Stalled {}
+
+/// Whether this process is a notebook's: the kernel says so to the processes in which it runs cells.
+fn is_notebook() -> bool {
+    std::env::var_os("EVCXR_IS_RUNTIME").is_some()
+}

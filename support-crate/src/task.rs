@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!            ┌──────────────────────── one Box, never moved ───────────────────────┐
-//!            │ Header                                        │ stage               │
-//!  Waker ──▶ │ state  away  engine  vtable  joiner  at  links│ Running(F) | Done(…)│ ◀── JoinHandle<T>
+//!            │ Header                                        │ Stage               │
+//!  Waker ──▶ │ state  away  engine  vtable  joiner  at  links│ the future, then T  │ ◀── JoinHandle<T>
 //!            └──────────────────────────────────────────────────────────────────────┘
 //!                 ▲ a thin pointer in the engine's queue
 //! ```
@@ -32,8 +32,8 @@
 //!   together with the bias. From then on all threads count in `away`, and whoever takes it to zero frees what
 //!   is by then a husk: no future in it, and no output unless a join handle (which cannot leave the thread)
 //!   still owns it.
-//! * **T6** `COMPLETE` is set after the stage became `Done` and never cleared; the stage is not touched by the
-//!   engine afterwards, so that the join handle may.
+//! * **T6** The stage holds the future until `COMPLETE` is set, then the output until `TAKEN` is set, then nothing; neither flag is ever
+//!   cleared. From `COMPLETE` on the engine leaves the stage to the join handle, if there is one. A task is freed only when it is empty.
 
 use crate::executor::Shared;
 use crate::pool;
@@ -60,7 +60,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 const QUEUED: u32 = 1;
 /// The future is being polled now. Never together with `COMPLETE`.
 const RUNNING: u32 = 1 << 1;
-/// The future is gone and the stage is `Done`.
+/// The future is gone; the stage holds the output, until it is `TAKEN`.
 const COMPLETE: u32 = 1 << 2;
 /// The join handle exists: somebody wants the output.
 const JOINED: u32 = 1 << 3;
@@ -68,15 +68,17 @@ const JOINED: u32 = 1 << 3;
 const ABORTED: u32 = 1 << 4;
 /// Stands for the future given to `block_on`, which lives in that function's frame: never run, only queued.
 const ROOT: u32 = 1 << 5;
+/// The output has been taken or dropped: the stage is empty. Only together with `COMPLETE`.
+const TAKEN: u32 = 1 << 6;
 /// One reference; the bits from here up are the count.
-const REF: u32 = 1 << 6;
+const REF: u32 = 1 << 7;
 
 /// In `away`: a wake from another thread is in the inbox, so a second one need not go there.
 const WOKEN: u32 = 1 << 31;
 /// In `away`, while the engine is open: keeps the count from reaching zero (T5).
 const BIAS: u32 = 1 << 29;
 /// Past this many references something leaks them in a loop. Stop before the count overflows.
-const MAX_REFS: u32 = 1 << 25;
+const MAX_REFS: u32 = 1 << 24;
 
 // ---- the allocation ------------------------------------------------------------------------------------------
 
@@ -106,14 +108,12 @@ struct Links {
 
 /// What the engine must know of a future whose type it has forgotten.
 struct Vtable {
-    /// Polls the future; `true` once the stage is `Done`. Catches panics.
+    /// Polls the future; `true` once the output is in its place. Catches panics.
     poll: unsafe fn(Task, &mut Context<'_>) -> bool,
     /// Drops the future and puts this in its place. Catches panics.
     finish: unsafe fn(Task, JoinError),
     /// Drops the output, if it is still there. Catches panics.
     clear: unsafe fn(Task),
-    /// Drops what is in the allocation, which is no longer a task then.
-    empty: unsafe fn(Task),
     /// The allocation's.
     layout: Layout,
     /// The future's type.
@@ -132,16 +132,15 @@ impl<F: Future> Allocation<F> {
         poll: poll::<F>,
         finish: finish::<F>,
         clear: clear::<F>,
-        empty: empty::<F>,
         layout: Layout::new::<Self>(),
         name: std::any::type_name::<F>,
     };
 }
 
-enum Stage<F: Future> {
-    Running(F),
-    Done(Result<F::Output, JoinError>),
-    Taken,
+/// The future, and when it is gone its output, in the same place. Which of the two, the state word says (T6).
+union Stage<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<Result<F::Output, JoinError>>,
 }
 
 /// A thin pointer to a task. Copying it counts nothing: who keeps one says which reference it stands for.
@@ -164,7 +163,7 @@ impl Task {
             links: Links::default(),
         };
         // SAFETY: the block is of this layout, and ours. The future is written to where it stays (T2).
-        unsafe { block.write(Allocation { header, stage: UnsafeCell::new(Stage::Running(future)) }) };
+        unsafe { block.write(Allocation { header, stage: UnsafeCell::new(Stage { future: ManuallyDrop::new(future) }) }) };
         Self(block.cast())
     }
 
@@ -217,7 +216,7 @@ impl Task {
     pub(crate) fn run(self) -> bool {
         self.set(RUNNING);
         let waker = self.borrowed_waker();
-        // SAFETY: the engine's thread (T1); the task is incomplete, so the stage is `Running`.
+        // SAFETY: the engine's thread (T1); the task is incomplete, so the stage holds the future (T6).
         let mut done = unsafe { (self.header().vtable.poll)(self, &mut Context::from_waker(&waker)) };
         self.unset(RUNNING);
         if !done && self.has(ABORTED) {
@@ -245,12 +244,13 @@ impl Task {
         }
     }
 
-    /// The stage is `Done`: tell who waits, and give up the engine's reference.
+    /// The output is there: tell who waits, and give up the engine's reference.
     fn complete(self) {
         self.set(COMPLETE);
         if !self.has(JOINED) {
             // SAFETY: the engine's thread; complete, and no join handle that could look (T6).
             unsafe { (self.header().vtable.clear)(self) };
+            self.set(TAKEN);
         }
         if self.joiner_data().is_some()
             && let Some(joiner) = self.swap_joiner(None)
@@ -320,13 +320,11 @@ impl Task {
             state.set(state.get() - REF);
         }
         if state.get() < REF && away.load(Acquire) & !WOKEN == BIAS {
-            let (shared, vtable) = (self.header().engine, self.header().vtable);
+            let (engine, vtable) = (self.header().engine, self.header().vtable);
             self.shared().forget_task(self);
-            // SAFETY: nobody points here any more (T4), and it is out of the engine's list. The engine outlives its tasks.
-            unsafe {
-                (vtable.empty)(self);
-                shared.as_ref().give_block(self.0.cast(), vtable.layout);
-            }
+            // SAFETY: nobody points here any more (T4), it is out of the engine's list, and nothing in it wants to be dropped (T6; `complete`
+            // took the joiner). The engine outlives its tasks.
+            unsafe { engine.as_ref().give_block(self.0.cast(), vtable.layout) };
         }
     }
 
@@ -354,9 +352,9 @@ impl Task {
     /// Frees a husk and the reference to the engine that came with it.
     fn bury(self) {
         let (engine, vtable) = (self.header().engine.as_ptr(), self.header().vtable);
-        // SAFETY: the count is zero (T5): nobody points here. `detach` took a count on the engine for this task.
+        // SAFETY: the count is zero (T5): nobody points here, and nothing in it wants to be dropped (T6). `detach` took a count on the
+        // engine for this task.
         unsafe {
-            (vtable.empty)(self);
             pool::release(self.0.cast(), vtable.layout);
             Arc::decrement_strong_count(engine);
         }
@@ -485,13 +483,9 @@ fn stage<F: Future>(task: Task) -> *mut Stage<F> {
 unsafe fn poll<F: Future>(task: Task, cx: &mut Context<'_>) -> bool {
     let stage = stage::<F>(task);
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the caller vouches for T1: nobody else looks at the stage.
-        let Stage::Running(future) = (unsafe { &mut *stage }) else {
-            unreachable!("a task that is not running was polled");
-        };
-        // SAFETY: T2: the future is never moved out of its stage, only dropped in it. This is the pin that the whole engine
-        // rests on.
-        let future = unsafe { Pin::new_unchecked(future) };
+        // SAFETY: the caller vouches for T1 and that the stage holds the future. T2: it is never moved out of its stage, only dropped in
+        // it. This is the pin that the whole engine rests on.
+        let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
         future.poll(cx)
     }));
     let output = match polled {
@@ -505,36 +499,30 @@ unsafe fn poll<F: Future>(task: Task, cx: &mut Context<'_>) -> bool {
 }
 
 unsafe fn finish<F: Future>(task: Task, error: JoinError) {
-    // SAFETY: the caller vouches for T1 and that the stage is `Running` and not being polled.
+    // SAFETY: the caller vouches for T1 and that the stage holds the future, which is not being polled.
     unsafe { replace_future(stage::<F>(task), Err(error)) };
 }
 
 /// Drops the future where it stands (T2) and writes what takes its place. A panic in its drop becomes the result.
 unsafe fn replace_future<F: Future>(stage: *mut Stage<F>, mut output: Result<F::Output, JoinError>) {
-    // SAFETY: the caller vouches that the stage is `Running` and that nobody else looks. Its drop runs once, in place;
-    // afterwards the stage is overwritten without being dropped again.
-    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { std::ptr::drop_in_place(stage) }));
-    // Until the new stage is written the old one is neither alive nor gone: nothing may unwind here.
+    // SAFETY: the caller vouches that the stage holds the future and that nobody else looks. Its drop runs once, in place.
+    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(&mut (*stage).future) }));
+    // Until the output is written the place holds nothing, and the state word does not say so: nothing may unwind here.
     let bomb = AbortOnDrop;
     let unwanted = match dropped {
         Ok(()) => None,
         Err(panic) => Some(std::mem::replace(&mut output, Err(JoinError::panicked(panic)))),
     };
     // SAFETY: as above.
-    unsafe { stage.write(Stage::Done(output)) };
+    unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) };
     std::mem::forget(bomb);
     drop_quietly(unwanted);
 }
 
 unsafe fn clear<F: Future>(task: Task) {
-    // SAFETY: the caller vouches that the task is complete and that nobody else looks (T6).
-    let output = unsafe { stage::<F>(task).replace(Stage::Taken) };
+    // SAFETY: the caller vouches that the output is there and that nobody else looks (T6); it is gone afterwards.
+    let output = unsafe { ManuallyDrop::take(&mut (*stage::<F>(task)).output) };
     drop_quietly(output);
-}
-
-unsafe fn empty<F: Future>(task: Task) {
-    // SAFETY: the caller vouches that nobody points here any more; `Task::new` wrote it with this type.
-    unsafe { task.0.cast::<Allocation<F>>().drop_in_place() };
 }
 
 struct AbortOnDrop;
@@ -647,11 +635,8 @@ impl<T> JoinHandle<T> {
 }
 
 unsafe fn take<F: Future>(task: Task) -> Result<F::Output, JoinError> {
-    // SAFETY: the caller, a join handle of the right type on the engine's thread, vouches that the task is complete (T6).
-    match unsafe { stage::<F>(task).replace(Stage::Taken) } {
-        Stage::Done(output) => output,
-        _ => panic!("a JoinHandle was polled again after it gave its output"),
-    }
+    // SAFETY: the caller, a join handle of the right type on the engine's thread, vouches that the output is there (T6).
+    unsafe { ManuallyDrop::take(&mut (*stage::<F>(task)).output) }
 }
 
 impl<T> Future for JoinHandle<T> {
@@ -659,7 +644,9 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.task.is_complete() {
-            // SAFETY: complete (T6), on the engine's thread since a handle is not `Send`; `take` fits the future's type.
+            assert!(!self.task.has(TAKEN), "a JoinHandle was polled again after it gave its output");
+            self.task.set(TAKEN);
+            // SAFETY: T6, on the engine's thread since a handle is not `Send`; `take` fits the future's type.
             return Poll::Ready(unsafe { (self.take)(self.task) });
         }
         // SAFETY: T1; comparing wakers runs no foreign code.
@@ -679,8 +666,11 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         self.task.unset(JOINED);
         if self.task.is_complete() {
-            // SAFETY: complete, and this was the only one that could look (T6).
-            unsafe { (self.task.header().vtable.clear)(self.task) };
+            if !self.task.has(TAKEN) {
+                self.task.set(TAKEN);
+                // SAFETY: the output is there, and this was the only one that could look (T6).
+                unsafe { (self.task.header().vtable.clear)(self.task) };
+            }
         } else {
             drop(self.task.swap_joiner(None));
         }

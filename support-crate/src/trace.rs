@@ -364,6 +364,8 @@ pub(crate) fn short_name(full: &str) -> String {
             closures += 1;
         }
         match (parts.last(), closures) {
+            // What a notebook's cell is compiled into is a function of this name. Its number is the kernel's, not always the cell's.
+            (Some(name), 1..) if name.starts_with("run_user_code_") => short.push_str("async block of a cell"),
             (Some(name), 0) => short.push_str(name),
             (Some(name), 1) => write!(short, "{name}()").expect("a String takes everything"),
             (Some(name), _) => write!(short, "{name}(){{async}}").expect("a String takes everything"),
@@ -387,5 +389,6 @@ mod tests {
         assert_eq!(short_name("core::future::pending::Pending<()>"), "Pending<()>");
         assert_eq!(short_name("a::Retry<b::make::{{closure}}, c::D>"), "Retry<make(), D>");
         assert_eq!(short_name("ctx::run::{{closure}}::{{closure}}"), "run(){async}");
+        assert_eq!(short_name("ctx::run_user_code_33::{{closure}}"), "async block of a cell");
     }
 }

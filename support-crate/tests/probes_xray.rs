@@ -179,14 +179,14 @@ fn a_copy_that_kept_its_pointer_is_told_from_one_that_follows() {
     let picture = XRay::beside(&[("before", &before), ("after", &after)]);
     let text = picture.to_string();
     assert!(text.contains("→ itself +0x10"), "{text}");
-    assert!(text.contains("→ not itself: before +0x10"), "{text}");
+    assert!(text.contains("→ not itself: “before” +0x10"), "{text}");
     let svg = picture.svg();
-    assert!(svg.contains("stroke-dasharray") && svg.contains("not me: before"), "{svg}");
+    assert!(svg.contains("stroke-dasharray") && svg.contains("not me: “before”"), "{svg}");
     // A pointer that was never its own is no stale one.
     let reference = &old;
     let picture = XRay::beside(&[("reference", &XRay::of(&reference)), ("array", &before)]);
     assert!(!picture.svg().contains("stroke-dasharray"), "{picture}");
-    assert!(picture.to_string().contains("→ array +0x00"), "{picture}");
+    assert!(picture.to_string().contains("→ “array” +0x00"), "{picture}");
 }
 
 #[test]
@@ -225,12 +225,24 @@ fn at_finds_the_word_by_its_address() {
 
 #[test]
 fn pictures_are_well_formed_whatever_the_text_says() {
-    let nasty = String::from("<script>\"&'\u{1}]]>");
-    let svg = XRay::beside(&[("<label> & co", &XRay::of(&nasty).titled("a \"title\""))]).svg();
-    assert!(!svg.contains("<script>") && !svg.contains("<label>") && !svg.contains('\u{1}'), "{svg}");
+    let nasty = String::from("<b>\"&']]>");
+    let xray = XRay::of(&nasty).titled("a \u{1}\"title\"");
+    let svg = XRay::beside(&[("<i> & co", &xray)]).svg();
+    assert!(svg.contains("&lt;b&gt;") && svg.contains("&lt;i&gt; &amp; co"), "{svg}");
+    for raw in ["<b>", "<i>", " & ", "\u{1}"] {
+        assert!(!svg.contains(raw), "{raw:?} in {svg}");
+    }
     assert!(svg.contains("<title>") && svg.contains("<desc>"));
-    let opened = svg.matches("<text").count();
-    assert_eq!(opened, svg.matches("</text>").count());
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+}
+
+#[test]
+fn one_past_the_end_is_not_inside() {
+    let mut pair = [0usize; 2];
+    pair[0] = pair.as_ptr_range().end.addr();
+    assert_eq!(XRay::of(&pair).self_pointers(), []);
+    pair[0] -= 1;
+    assert_eq!(XRay::of(&pair).self_pointers().len(), 1);
 }
 
 #[test]
