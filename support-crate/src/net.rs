@@ -50,11 +50,7 @@ impl<T: AsSource> Async<T> {
         if handle.shared().is_closed() {
             return Err(closed());
         }
-        let socket = SockRef::from(&io);
-        socket.set_nonblocking(true)?;
-        // A byte out of band is reported as readable for as long as it is there, and no read would ever take it. In line it is read like
-        // the others. What is no socket has no such bytes, and refuses.
-        let _ = socket.set_out_of_band_inline(true);
+        SockRef::from(&io).set_nonblocking(true)?;
         Ok(Self::from_nonblocking(handle, io))
     }
 

@@ -1,7 +1,10 @@
 //! The few things that two threads share, in one place, so that a model checker can stand in for them.
 //!
 //! Built with `--cfg pinlab_loom`, the same engine runs on [loom](https://docs.rs/loom), which tries every
-//! interleaving of these operations.
+//! interleaving of these operations: see `sync/models.rs`, which says how.
+
+#[cfg(all(test, pinlab_loom))]
+mod models;
 
 #[cfg(not(pinlab_loom))]
 pub(crate) use std::{

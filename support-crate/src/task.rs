@@ -655,6 +655,7 @@ impl<T> Future for JoinHandle<T> {
             // Cloning and dropping a waker is foreign code: it may even have driven the engine, so look again.
             drop(self.task.swap_joiner(Some(cx.waker().clone())));
             if self.task.is_complete() {
+                drop(self.task.swap_joiner(None));
                 return self.poll(cx);
             }
         }

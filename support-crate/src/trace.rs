@@ -74,11 +74,14 @@ impl Recorder {
     }
 
     pub(crate) fn record(&mut self, step: Step) {
+        let at = self.start.elapsed();
+        if let Step::End { done } = step {
+            return self.complete(at, done);
+        }
         if self.entries.len() >= MOST_STEPS {
             self.left_out += 1;
             return;
         }
-        let at = self.start.elapsed();
         let what = match step {
             Step::Root { task, name } => {
                 self.new_lane(task, format!("block_on {}", short_name(name)));
@@ -93,7 +96,7 @@ impl Recorder {
                 self.open = Some(self.entries.len());
                 What::Parked { took: Duration::ZERO }
             }
-            Step::End { done } => return self.complete(at, done),
+            Step::End { .. } => return,
             Step::Wake { task, by, fresh } => What::Woken { task: self.lane(task), by: self.source(by), queued: fresh },
             Step::Timer { late } => What::TimerFired { late },
             Step::Event(Seen { key, readable, writable }) => What::SocketReady { source: key, readable, writable },

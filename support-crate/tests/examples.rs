@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{OnceLock, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -46,35 +46,40 @@ fn example(name: &str) -> Command {
 
 /// Runs an example that ends by itself.
 fn run<const N: usize>(name: &str, arguments: [&str; N]) -> Output {
-    let mut running = Running::start(example(name).args(arguments).stderr(Stdio::piped()));
-    let mut stderr = running.child.stderr.take().expect("it is piped");
-    let reader = thread::spawn(move || {
-        let mut text = Vec::new();
-        stderr.read_to_end(&mut text).map(|_| text)
-    });
+    let mut running = Running::start(example(name).args(arguments));
     let stdout = running.rest().into_bytes();
     let status = running.end();
-    Output { status, stdout, stderr: reader.join().expect("it does not panic").expect("a pipe can be read") }
+    let stderr = running.complaints.take().expect("nobody else takes them").join().expect("it does not panic").into_bytes();
+    Output { status, stdout, stderr }
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the examples print UTF-8")
 }
 
-/// A process, and the lines that it prints.
+/// A process, the lines that it prints, and all that it says to stderr.
 struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
+    complaints: Option<JoinHandle<String>>,
 }
 
 impl Running {
     fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (to, lines) = mpsc::channel();
         // A pipe cannot be read with a limit on time, a channel can.
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-        Self { child, lines }
+        // Said on by this process, it is shown where the test fails and only there.
+        let say_on = |line: String| {
+            eprintln!("{line}");
+            line + "\n"
+        };
+        let complaints = thread::spawn(move || stderr.lines().map_while(Result::ok).map(say_on).collect());
+        Self { child, lines, complaints: Some(complaints) }
     }
 
     /// Starts a server on a free port, and gives its address.

@@ -1,5 +1,6 @@
 //! An allocator that counts, by thread, what it gave and what it got back: other tests on other threads do not disturb.
 //! What it gets back it overwrites, so that a use after that does not go unnoticed.
+#![allow(dead_code)] // not every test file uses all of this
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,0 +1,287 @@
+//! What the engine does, step by step: a trace of events beside the one that is expected, with a word on each.
+
+mod common;
+
+use common::{Gate, Keeps, SOON, Trace, runtime, within};
+use futures::channel::mpsc;
+use futures::{SinkExt, StreamExt};
+use pinlab::{Source, What, yield_now};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+/// What the engine itself recorded, without times, and without the names of the tasks.
+fn steps(rt: &pinlab::Runtime) -> Vec<String> {
+    let text = format!("{:#}", rt.trace());
+    text.lines()
+        .filter(|line| !line.starts_with("  #"))
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[track_caller]
+fn expect(rt: &pinlab::Runtime, expected: &[&str]) {
+    assert_eq!(steps(rt), expected);
+}
+
+/// A future that says what happens to it.
+fn says(trace: &Trace, name: &'static str, polls: usize) -> impl Future<Output = ()> + use<> {
+    struct Says(Trace, &'static str, usize);
+    impl Future for Says {
+        type Output = ();
+        fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+            self.0.say(format!("poll {}", self.1));
+            self.2 -= 1;
+            if self.2 == 0 {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+    impl Drop for Says {
+        fn drop(&mut self) {
+            self.0.say(format!("drop {}", self.1));
+        }
+    }
+    Says(trace.clone(), name, polls)
+}
+
+#[test]
+fn a_spawned_task_is_polled_when_the_engine_is_driven_and_dropped_when_it_is_done() {
+    let rt = runtime();
+    let trace = Trace::default();
+    let task = rt.spawn(says(&trace, "a", 1));
+    trace.expect(&[]); // spawning polls nothing
+    rt.run_until_stalled();
+    trace.expect(&[
+        "poll a", // once: it is ready
+        "drop a", // at once, though its handle is still there
+    ]);
+    drop(task);
+    trace.expect(&[]); // nothing was left to be dropped
+}
+
+#[test]
+fn two_tasks_that_wake_themselves_take_turns() {
+    let rt = runtime();
+    let trace = Trace::default();
+    let _tasks = [rt.spawn(says(&trace, "a", 2)), rt.spawn(says(&trace, "b", 3))];
+    rt.run_until_stalled();
+    trace.expect(&[
+        "poll a", // wakes itself: behind b
+        "poll b", // wakes itself: behind a
+        "poll a", // ready
+        "drop a", //
+        "poll b", // alone now, and once more
+        "poll b", // ready
+        "drop b",
+    ]);
+}
+
+#[test]
+fn an_aborted_task_is_dropped_without_another_poll() {
+    let rt = runtime();
+    let trace = Trace::default();
+    let task = rt.spawn(says(&trace, "a", 2));
+    assert!(rt.tick());
+    task.abort();
+    trace.say("after abort");
+    rt.run_until_stalled();
+    trace.expect(&[
+        "poll a",      // wakes itself, and so is queued
+        "drop a",      // by abort, at once
+        "after abort", // its entry in the queue polls nothing
+    ]);
+}
+
+#[test]
+fn a_dropped_runtime_drops_its_tasks_the_youngest_first() {
+    let rt = runtime();
+    let trace = Trace::default();
+    for name in ["a", "b", "c"] {
+        drop(rt.spawn(says(&trace, name, 9)));
+    }
+    rt.tick();
+    drop(rt);
+    trace.expect(&[
+        "poll a", // the only one that was driven
+        "drop c", // the list has the youngest first
+        "drop b", //
+        "drop a",
+    ]);
+}
+
+#[test]
+fn the_engines_own_record_tells_who_woke_whom() {
+    let rt = runtime();
+    let gate = Gate::default();
+    rt.record();
+    let open = gate.clone();
+    let waits = rt.spawn(gate);
+    drop(rt.spawn(async move {
+        yield_now().await;
+        open.open();
+    }));
+    rt.block_on(waits).expect("no panic");
+    expect(
+        &rt,
+        &[
+            "spawn #0 Gate by code outside any task",
+            "spawn #1 the_engines_own_record_tells_who_woke_whom() by code outside any task",
+            "poll #2 Pending", // block_on: its waker is with task 0
+            "poll #0 Pending", // its waker is in the gate
+            "poll #1 Pending", // yields:
+            "wake #1 by #1",   // by waking itself
+            "poll #1 Ready",   // opens the gate:
+            "wake #0 by #1",   // which wakes who waits for it
+            "poll #0 Ready",   // its end
+            "wake #2 by #0",   // is what block_on waits for
+            "poll #2 Ready",
+        ],
+    );
+}
+
+#[test]
+fn a_second_wake_is_recorded_and_queues_nothing() {
+    let rt = runtime();
+    rt.record();
+    let mut polls = 0;
+    drop(rt.spawn(poll_fn(move |cx| {
+        polls += 1;
+        if polls == 2 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })));
+    rt.run_until_stalled();
+    let wakes: Vec<_> = rt
+        .trace()
+        .entries()
+        .iter()
+        .filter_map(|entry| match entry.what {
+            What::Woken { by, queued, .. } => Some((by, queued)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(wakes, [(Source::Task(0), true), (Source::Task(0), false)]);
+    assert_eq!(rt.trace().polls(Some(0)), 2);
+}
+
+#[test]
+fn a_rendezvous_of_two_tasks_is_a_fixed_dance() {
+    let rt = runtime();
+    let trace = Trace::default();
+    let (mut sender, mut receiver) = mpsc::channel::<u8>(0);
+    let (s, r) = (trace.clone(), trace.clone());
+    drop(rt.spawn(async move {
+        for number in 0..3 {
+            sender.send(number).await.expect("it receives");
+            s.say(format!("sent {number}"));
+        }
+    }));
+    drop(rt.spawn(async move {
+        while let Some(number) = receiver.next().await {
+            r.say(format!("got {number}"));
+        }
+        r.say("end");
+    }));
+    rt.run_until_stalled();
+    trace.expect(&[
+        "got 0",  // the channel holds one per sender: 0 was put there at the first poll, and its sender waits
+        "sent 0", // woken by the receipt
+        "got 1",  //
+        "sent 1", //
+        "got 2",  //
+        "sent 2", // and with it the sender is dropped
+        "end",
+    ]);
+}
+
+#[test]
+fn timers_sleeps_and_other_threads_are_recorded_as_what_they_are() {
+    within(SOON, || {
+        let rt = runtime();
+        let keeps = Keeps::default();
+        let gate = Gate::default();
+        rt.record();
+        let theirs = gate.clone();
+        rt.block_on(async {
+            rt.handle().sleep(Duration::from_millis(5)).await;
+            let helper = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                theirs.open();
+            });
+            gate.await;
+            helper.join().expect("no panic");
+        });
+        drop(keeps);
+        expect(
+            &rt,
+            &[
+                "poll #0 Pending",           // the timer is armed
+                "sleep",                     // until it is due
+                "timer fired",               //
+                "wake #0 by a timer",        //
+                "poll #0 Pending",           // the gate is shut
+                "sleep",                     // no timer, no socket: until the other thread rings
+                "wake #0 by another thread", //
+                "poll #0 Ready",
+            ],
+        );
+        let timeline = rt.trace();
+        assert!(timeline.parked() >= Duration::from_millis(20));
+        assert!(timeline.total() >= timeline.parked());
+    });
+}
+
+#[test]
+fn a_poll_comes_before_what_happens_in_it_however_coarse_the_clock() {
+    let rt = runtime();
+    rt.record();
+    for _ in 0..3_000 {
+        drop(rt.spawn(yield_now()));
+    }
+    rt.run_until_stalled();
+    let trace = rt.trace();
+    let mut polled = vec![0; trace.tasks()];
+    for entry in trace.entries() {
+        match entry.what {
+            What::Polled { task, .. } => polled[task] += 1,
+            What::Woken { task, .. } => assert_eq!(polled[task], 1, "woken in the first poll, not before it"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn nothing_is_recorded_before_record_or_after_it_was_stopped() {
+    let rt = runtime();
+    rt.block_on(yield_now());
+    assert!(rt.trace().entries().is_empty());
+    rt.record();
+    rt.block_on(yield_now());
+    let whole = rt.stop_recording();
+    assert_eq!(whole.polls(None), 2);
+    rt.block_on(yield_now());
+    assert!(rt.trace().entries().is_empty());
+}
+
+#[test]
+fn a_recording_that_is_forgotten_keeps_no_more_than_its_share() {
+    let rt = runtime();
+    rt.record();
+    for _ in 0..60_000 {
+        drop(rt.spawn(async {}));
+        rt.run_until_stalled();
+    }
+    let trace = rt.stop_recording();
+    assert_eq!(trace.entries().len(), 100_000);
+    assert_eq!(trace.left_out(), 20_000);
+    assert!(trace.tasks() <= 100_000);
+}
