@@ -141,7 +141,11 @@ pub(crate) fn run(committed: &Notebook, fresh: &Notebook, places: &Places) -> Re
     let (before, after) = (mask::masked(committed)?, mask::masked(fresh)?);
     for (cell, (before, after)) in fresh.cells.iter().zip(before.iter().zip(&after)) {
         // What a cell that misbehaves shows is told above.
-        if before != after && !failures.iter().any(|failure| failure.cell == Some(cell.label())) {
+        if before != after
+            && !failures
+                .iter()
+                .any(|failure| failure.cell == Some(cell.label()))
+        {
             let what = format!(
                 "it shows something else than the file has (- file, + now; addresses are named in order of appearance):\n{}",
                 diff(before, after)
@@ -441,7 +445,10 @@ mod tests {
 
     #[test]
     fn a_cell_that_writes_to_stderr_fails_because_that_may_get_lost() {
-        assert_one(&said_of(code("eprintln!(1)", vec![complained("1\n")])), "it writes to stderr");
+        assert_one(
+            &said_of(code("eprintln!(1)", vec![complained("1\n")])),
+            "it writes to stderr",
+        );
     }
 
     #[test]

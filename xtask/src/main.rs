@@ -95,7 +95,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
-            error.chain().skip(1).for_each(|cause| eprintln!("\n{cause}"));
+            error
+                .chain()
+                .skip(1)
+                .for_each(|cause| eprintln!("\n{cause}"));
             ExitCode::FAILURE
         }
     }

@@ -50,14 +50,10 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
                 Kind::Code => sections(&cell.outputs)
                     .into_iter()
                     .filter(|section| cell.meant_to_fail || section.title != "stderr")
-<<<<<<< HEAD
                     .map(|section| Section {
                         text: names.mask(&section, &extra),
                         title: section.title,
                     })
-=======
-                    .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
->>>>>>> engine
                     .collect(),
                 Kind::Markdown => Vec::new(),
             })
@@ -72,7 +68,6 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
 /// list of calls that follows it takes so long.
 pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     let stream = |name: &str| -> Option<Section> {
-<<<<<<< HEAD
         let of_it = outputs
             .iter()
             .filter(|output| output["output_type"] == "stream" && output["name"] == name);
@@ -87,13 +82,6 @@ pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
             title: name.to_owned(),
             text,
         })
-=======
-        let of_it = outputs.iter().filter(|output| output["output_type"] == "stream" && output["name"] == name);
-        let text: String = of_it.map(|output| joined(&output["text"])).collect();
-        let text = without_colours(&text);
-        let text = if name == "stderr" { without_chatter(&text) } else { text };
-        (!text.trim().is_empty()).then(|| Section { title: name.to_owned(), text })
->>>>>>> engine
     };
     let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
     for output in outputs {

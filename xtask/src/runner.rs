@@ -94,14 +94,10 @@ pub(crate) fn execute(
         // The last line of a Python traceback names the error.
         let last = complaints.iter().rev().find(|line| !line.trim().is_empty());
         let message = last.cloned().unwrap_or_else(|| status.to_string());
-<<<<<<< HEAD
         return Ok(Err(Death {
             cell: running,
             message,
         }));
-=======
-        return Ok(Err(Death { cell: running, message }));
->>>>>>> engine
     }
     let text = std::io::read_to_string(
         File::open(&output).context("the executed notebook was not written")?,

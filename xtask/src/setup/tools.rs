@@ -63,15 +63,11 @@ pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
 
 /// What the compiler says of itself, all lines.
 pub(crate) fn rustc_version() -> Result<String> {
-<<<<<<< HEAD
     let output = Command::new("rustc")
         .arg("-vV")
         .stdin(Stdio::null())
         .output()
         .map_err(|_| missing_rust(None))?;
-=======
-    let output = Command::new("rustc").arg("-vV").stdin(Stdio::null()).output().map_err(|_| missing_rust(None))?;
->>>>>>> engine
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match parse_version(&text) {
         Some(version) if version >= OLDEST_RUST => Ok(text),
@@ -162,16 +158,11 @@ pub(crate) fn missing_rust_source() -> Missing {
 
 /// Where the standard library's source is, if it is installed.
 pub(crate) fn rust_source() -> Result<PathBuf> {
-<<<<<<< HEAD
     let output = Command::new("rustc")
         .args(["--print", "sysroot"])
         .stdin(Stdio::null())
         .output()
         .map_err(|_| missing_rust(None))?;
-=======
-    let output =
-        Command::new("rustc").args(["--print", "sysroot"]).stdin(Stdio::null()).output().map_err(|_| missing_rust(None))?;
->>>>>>> engine
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     Ok(sysroot.join("lib/rustlib/src/rust/library"))
 }
