@@ -15,9 +15,7 @@ fn canonical(outputs: &[Value]) -> Vec<Value> {
         let mut output = output.clone();
         if output["output_type"] == "stream" {
             let mut text = joined(&output["text"]);
-            if let Some(last) = canonical
-                .last()
-                .filter(|last| last["output_type"] == "stream" && last["name"] == output["name"])
+            if let Some(last) = canonical.last().filter(|last| last["output_type"] == "stream" && last["name"] == output["name"])
             {
                 text = joined(&last["text"]) + &text;
                 canonical.pop();
@@ -102,10 +100,7 @@ mod tests {
             code("c", vec![printed("p 0x7fff00000020\n")]),
         ]);
         let blessed = bless(&shows("0x55ff00000010", 1), &fresh).unwrap();
-        assert_eq!(
-            mask::masked(&blessed).unwrap(),
-            mask::masked(&fresh).unwrap()
-        );
+        assert_eq!(mask::masked(&blessed).unwrap(), mask::masked(&fresh).unwrap());
         assert_eq!(says(&blessed, 3), "p 0x7fff00000020\n");
     }
 
@@ -125,10 +120,7 @@ mod tests {
         assert_eq!(cell["execution_count"], 2);
         assert_eq!(cell["metadata"], serde_json::json!({}));
         assert_eq!(cell["outputs"].as_array().unwrap().len(), 1);
-        assert_eq!(
-            cell["outputs"][0]["text"],
-            serde_json::json!(["new\n", "er\n"])
-        );
+        assert_eq!(cell["outputs"][0]["text"], serde_json::json!(["new\n", "er\n"]));
     }
 
     #[test]

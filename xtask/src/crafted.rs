@@ -22,10 +22,7 @@ pub(crate) fn notebook(cells: Vec<Value>) -> Notebook {
 /// Reads a notebook as from a file in the form in which notebooks are kept.
 pub(crate) fn parse(json: &Value) -> Notebook {
     let path = "folder/01-crafted.ipynb".as_ref();
-    let notebook = Notebook::parse(path, &json.to_string())
-        .unwrap()
-        .tidy()
-        .unwrap();
+    let notebook = Notebook::parse(path, &json.to_string()).unwrap().tidy().unwrap();
     Notebook::parse(path, &notebook.text()).unwrap()
 }
 
@@ -66,14 +63,8 @@ pub(crate) fn exercise(verdict: &str) -> Vec<Value> {
     let part = |role: &str| json!({"exercise": "double", "role": role});
     let solution = "<details><summary>Solution</summary>\n\n```rust\nfn double(x: u8) -> u8 { x * 2 }\n```\n\n</details>";
     vec![
-        with(
-            code("fn double(x: u8) -> u8 { x }", vec![]),
-            part("starter"),
-        ),
-        with(
-            code("check(double(2) == 4);", vec![printed(verdict)]),
-            part("check"),
-        ),
+        with(code("fn double(x: u8) -> u8 { x }", vec![]), part("starter")),
+        with(code("check(double(2) == 4);", vec![printed(verdict)]), part("check")),
         with(prose(solution), part("solution")),
     ]
 }

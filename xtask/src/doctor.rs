@@ -46,21 +46,13 @@ fn tools_found() -> Vec<Finding> {
     };
     let optional = |name, found: bool, without: &str| Finding {
         name,
-        state: if found {
-            State::There(String::new())
-        } else {
-            State::Optional(without.to_owned())
-        },
+        state: if found { State::There(String::new()) } else { State::Optional(without.to_owned()) },
     };
     let rust = tools::rustc_version();
     let uv = tools::runs("uv", &["--version"]);
-    let mut findings = vec![required(
-        "Rust",
-        as_missing(rust, || tools::missing_rust(None)).map(|text| first_line(&text)),
-    )];
+    let mut findings = vec![required("Rust", as_missing(rust, || tools::missing_rust(None)).map(|text| first_line(&text)))];
     if matches!(findings[0].state, State::There(_)) {
-        let linker =
-            as_missing(tools::check_linker(), tools::missing_linker).map(|()| String::new());
+        let linker = as_missing(tools::check_linker(), tools::missing_linker).map(|()| String::new());
         let source = match tools::rust_source() {
             Ok(folder) if folder.is_dir() => Ok(String::new()),
             _ => Err(tools::missing_rust_source()),
@@ -73,11 +65,7 @@ fn tools_found() -> Vec<Finding> {
     }
     findings.push(optional("uv", uv, "pip does its work"));
     let binstall = tools::runs("cargo", &["binstall", "-V"]);
-    findings.push(optional(
-        "cargo binstall",
-        binstall,
-        "the kernel is compiled: about six minutes, once",
-    ));
+    findings.push(optional("cargo binstall", binstall, "the kernel is compiled: about six minutes, once"));
     findings.push(optional(
         "network",
         launcher::online(),
@@ -105,17 +93,9 @@ fn components_found(store: &Store, project: &Path) -> Vec<Finding> {
             None => State::Optional("not set up yet: `cargo lab` does it".to_owned()),
         },
     };
-    let mut environment = component(
-        "JupyterLab",
-        &names.python,
-        python::pinned("jupyterlab").to_owned(),
-    );
-    if store
-        .find(&names.python)
-        .is_some_and(|folder| !python::works(&folder))
-    {
-        environment.state =
-            State::Optional("its Python is gone: `cargo lab` sets it up anew".to_owned());
+    let mut environment = component("JupyterLab", &names.python, python::pinned("jupyterlab").to_owned());
+    if store.find(&names.python).is_some_and(|folder| !python::works(&folder)) {
+        environment.state = State::Optional("its Python is gone: `cargo lab` sets it up anew".to_owned());
     }
     vec![
         environment,
@@ -130,25 +110,15 @@ fn as_missing<T>(result: Result<T>, otherwise: impl FnOnce() -> Missing) -> Resu
 }
 
 fn first_line(text: &str) -> String {
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("rustc ")
-        .to_owned()
+    text.lines().next().unwrap_or_default().trim_start_matches("rustc ").to_owned()
 }
 
 fn is_well(findings: &[Finding]) -> bool {
-    !findings
-        .iter()
-        .any(|finding| matches!(finding.state, State::Lacking(_)))
+    !findings.iter().any(|finding| matches!(finding.state, State::Lacking(_)))
 }
 
 fn render(findings: &[Finding]) -> String {
-    let width = findings
-        .iter()
-        .map(|finding| finding.name.len())
-        .max()
-        .unwrap_or_default();
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for Finding { name, state } in findings {
         let line = match state {
@@ -175,56 +145,22 @@ mod tests {
 
     #[test]
     fn only_what_is_needed_makes_the_diagnosis_bad() {
-        let there = Finding {
-            name: "Rust",
-            state: State::There("1.95.0".into()),
-        };
-        let optional = Finding {
-            name: "uv",
-            state: State::Optional("pip does its work".into()),
-        };
-        let lacking = Finding {
-            name: "C linker",
-            state: State::Lacking(tools::missing_linker()),
-        };
+        let there = Finding { name: "Rust", state: State::There("1.95.0".into()) };
+        let optional = Finding { name: "uv", state: State::Optional("pip does its work".into()) };
+        let lacking = Finding { name: "C linker", state: State::Lacking(tools::missing_linker()) };
         assert!(is_well(&[there.clone(), optional.clone()]));
         assert!(!is_well(&[there.clone(), lacking.clone()]));
         let text = render(&[there, optional, lacking]);
-        assert!(
-            text.contains("✓ Rust") && text.contains("– uv") && text.contains("✗ C linker"),
-            "{text}"
-        );
+        assert!(text.contains("✓ Rust") && text.contains("– uv") && text.contains("✗ C linker"), "{text}");
         assert!(text.contains("to get it: "), "{text}");
     }
 
     #[test]
     fn an_old_python_and_no_python_are_told_apart() {
-        let python = |version| python::Python {
-            command: vec!["python3".into()],
-            version,
-        };
-        assert!(
-            python_found(&[])
-                .unwrap_err()
-                .what
-                .contains("none was found")
-        );
-        assert!(
-            python_found(&[python((3, 9))])
-                .unwrap_err()
-                .what
-                .contains("found 3.9")
-        );
-        assert_eq!(
-            python::choose(&[python((3, 9)), python((3, 12))])
-                .unwrap()
-                .version,
-            (3, 12)
-        );
-        assert!(
-            python::missing_venv((3, 11))
-                .to_string()
-                .contains("python3.11-venv")
-        );
+        let python = |version| python::Python { command: vec!["python3".into()], version };
+        assert!(python_found(&[]).unwrap_err().what.contains("none was found"));
+        assert!(python_found(&[python((3, 9))]).unwrap_err().what.contains("found 3.9"));
+        assert_eq!(python::choose(&[python((3, 9)), python((3, 12))]).unwrap().version, (3, 12));
+        assert!(python::missing_venv((3, 11)).to_string().contains("python3.11-venv"));
     }
 }

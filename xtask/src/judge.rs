@@ -26,19 +26,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn of(cell: &Cell, what: impl Into<String>) -> Self {
-        Self {
-            cell: Some(cell.label()),
-            what: what.into(),
-            blessable: false,
-        }
+        Self { cell: Some(cell.label()), what: what.into(), blessable: false }
     }
 
     pub(crate) fn whole(what: impl Into<String>) -> Self {
-        Self {
-            cell: None,
-            what: what.into(),
-            blessable: false,
-        }
+        Self { cell: None, what: what.into(), blessable: false }
     }
 }
 
@@ -48,18 +40,14 @@ pub(crate) struct Places(Vec<String>);
 
 impl Places {
     pub(crate) fn new<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Self {
-        let names = folders
-            .into_iter()
-            .filter(|folder| folder.parent().is_some())
-            .map(|folder| folder.display().to_string());
+        let names = folders.into_iter().filter(|folder| folder.parent().is_some()).map(|folder| folder.display().to_string());
         Self(names.collect())
     }
 
     /// The first machine path in `text`.
     fn find(&self, text: &str) -> Option<String> {
         static HOMES: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new(r#"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+"#)
-                .expect("the pattern is ours and is tested")
+            Regex::new(r#"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+"#).expect("the pattern is ours and is tested")
         });
         let known = self.0.iter().find(|place| {
             text.match_indices(place.as_str()).any(|(at, found)| {
@@ -67,9 +55,7 @@ impl Places {
                 !next.is_some_and(|next| next.is_alphanumeric() || next == '_' || next == '-')
             })
         });
-        known
-            .cloned()
-            .or_else(|| HOMES.find(text).map(|found| found.as_str().to_owned()))
+        known.cloned().or_else(|| HOMES.find(text).map(|found| found.as_str().to_owned()))
     }
 }
 
@@ -86,19 +72,14 @@ pub(crate) fn file(notebook: &Notebook, folder: &Path, places: &Places) -> Resul
     let mut ids: Vec<&str> = Vec::new();
     for cell in json["cells"].as_array().into_iter().flatten() {
         match cell["id"].as_str() {
-            Some(id) if ids.contains(&id) => {
-                failures.push(Failure::whole(format!("two cells have the id `{id}`")))
-            }
+            Some(id) if ids.contains(&id) => failures.push(Failure::whole(format!("two cells have the id `{id}`"))),
             Some(id) => ids.push(id),
             None => failures.push(Failure::whole("a cell has no id")),
         }
     }
     match notebook.code().next() {
         Some(first) if first.source.trim_end() != FIRST_CELL => {
-            failures.push(Failure::of(
-                first,
-                format!("the first code cell must be, in every notebook:\n{FIRST_CELL}"),
-            ));
+            failures.push(Failure::of(first, format!("the first code cell must be, in every notebook:\n{FIRST_CELL}")));
         }
         Some(_) => {}
         None => failures.push(Failure::whole("it has no code cell")),
@@ -108,16 +89,14 @@ pub(crate) fn file(notebook: &Notebook, folder: &Path, places: &Places) -> Resul
     }
     for cell in &notebook.cells {
         if cell.kind == Kind::Markdown {
-            failures.extend(
-                broken_links(notebook, cell, folder)
-                    .into_iter()
-                    .map(|what| Failure::of(cell, what)),
-            );
+            failures.extend(broken_links(notebook, cell, folder).into_iter().map(|what| Failure::of(cell, what)));
         }
         match (&cell.rules.error, cell.meant_to_fail) {
             (Some(_), false) => failures.push(Failure::of(cell, "it names an `error` but has no tag `raises-exception`")),
-            (None, true) => failures
-                .push(Failure::of(cell, "it is tagged `raises-exception` but its metadata names no `error`: {\"pinlab\": {\"error\": \"E0…\"}}")),
+            (None, true) => failures.push(Failure::of(
+                cell,
+                "it is tagged `raises-exception` but its metadata names no `error`: {\"pinlab\": {\"error\": \"E0…\"}}",
+            )),
             _ => {}
         }
         failures.extend(machine_path(cell, places).map(|what| Failure::of(cell, what)));
@@ -132,28 +111,18 @@ pub(crate) fn run(committed: &Notebook, fresh: &Notebook, places: &Places) -> Re
         failures.extend(verdict(fresh, &exercise, '✗', '✓', "the starter"));
     }
     if never_run(committed) {
-        failures.push(Failure {
-            blessable: true,
-            ..Failure::whole("it was never run: its outputs are not in the file")
-        });
+        failures.push(Failure { blessable: true, ..Failure::whole("it was never run: its outputs are not in the file") });
         return Ok(failures);
     }
     let (before, after) = (mask::masked(committed)?, mask::masked(fresh)?);
     for (cell, (before, after)) in fresh.cells.iter().zip(before.iter().zip(&after)) {
         // What a cell that misbehaves shows is told above.
-        if before != after
-            && !failures
-                .iter()
-                .any(|failure| failure.cell == Some(cell.label()))
-        {
+        if before != after && !failures.iter().any(|failure| failure.cell == Some(cell.label())) {
             let what = format!(
                 "it shows something else than the file has (- file, + now; addresses are named in order of appearance):\n{}",
                 diff(before, after)
             );
-            failures.push(Failure {
-                blessable: true,
-                ..Failure::of(cell, what)
-            });
+            failures.push(Failure { blessable: true, ..Failure::of(cell, what) });
         }
     }
     Ok(failures)
@@ -174,55 +143,31 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
     for cell in fresh.code() {
         let texts = mask::sections(&cell.outputs);
         let error = texts.iter().find(|section| section.title == "error");
-        let panic = texts
-            .iter()
-            .find(|section| section.title == "stderr" && section.text.contains("panicked at"));
-        let late = cell
-            .seconds
-            .is_some_and(|seconds| seconds >= cell.limit() as f64);
+        let panic = texts.iter().find(|section| section.title == "stderr" && section.text.contains("panicked at"));
+        let late = cell.seconds.is_some_and(|seconds| seconds >= cell.limit() as f64);
         if late {
-            failures.push(Failure::of(
-                cell,
-                format!("it took longer than the {} s it may take", cell.limit()),
-            ));
+            failures.push(Failure::of(cell, format!("it took longer than the {} s it may take", cell.limit())));
         }
         match (cell.meant_to_fail, error.or(panic)) {
             (false, Some(section)) if !late => {
-                let how = if section.title == "error" {
-                    "it fails"
-                } else {
-                    "it panics"
-                };
-                failures.push(Failure::of(
-                    cell,
-                    format!("{how}:\n{}", section.text.trim()),
-                ));
+                let how = if section.title == "error" { "it fails" } else { "it panics" };
+                failures.push(Failure::of(cell, format!("{how}:\n{}", section.text.trim())));
             }
             (false, None) if texts.iter().any(|section| section.title == "stderr") => {
                 let what = "it writes to stderr, of which the kernel loses what comes late: print it to stdout";
                 failures.push(Failure::of(cell, what));
             }
             (true, None) => {
-                failures.push(Failure::of(
-                    cell,
-                    "it is tagged `raises-exception`, but nothing in it failed",
-                ));
+                failures.push(Failure::of(cell, "it is tagged `raises-exception`, but nothing in it failed"));
             }
             (true, Some(_)) => {
                 let failed_with = |code: &String| {
-                    let told =
-                        |section: &&Section| ["error", "stderr"].contains(&section.title.as_str());
-                    texts
-                        .iter()
-                        .filter(told)
-                        .any(|section| section.text.contains(code.as_str()))
+                    let told = |section: &&Section| ["error", "stderr"].contains(&section.title.as_str());
+                    texts.iter().filter(told).any(|section| section.text.contains(code.as_str()))
                 };
                 if let Some(code) = cell.rules.error.as_ref().filter(|code| !failed_with(code)) {
                     let said: Vec<_> = texts.iter().map(|section| section.text.trim()).collect();
-                    failures.push(Failure::of(
-                        cell,
-                        format!("it must fail with `{code}`, but says:\n{}", said.join("\n")),
-                    ));
+                    failures.push(Failure::of(cell, format!("it must fail with `{code}`, but says:\n{}", said.join("\n"))));
                 }
             }
             _ => {}
@@ -232,33 +177,18 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
     failures
 }
 
-fn verdict(
-    fresh: &Notebook,
-    exercise: &Exercise,
-    wanted: char,
-    unwanted: char,
-    who: &str,
-) -> Option<Failure> {
+fn verdict(fresh: &Notebook, exercise: &Exercise, wanted: char, unwanted: char, who: &str) -> Option<Failure> {
     let check = &fresh.cells[exercise.check];
-    let said: String = mask::sections(&check.outputs)
-        .into_iter()
-        .map(|section| section.text)
-        .collect();
+    let said: String = mask::sections(&check.outputs).into_iter().map(|section| section.text).collect();
     (!said.contains(wanted) || said.contains(unwanted)).then(|| {
-        let what = format!(
-            "exercise `{}`: {who} must be told {wanted}, but the check says:\n{}",
-            exercise.name,
-            said.trim()
-        );
+        let what = format!("exercise `{}`: {who} must be told {wanted}, but the check says:\n{}", exercise.name, said.trim());
         Failure::of(check, what)
     })
 }
 
 fn machine_path(cell: &Cell, places: &Places) -> Option<String> {
     let texts = mask::sections(&cell.outputs);
-    let found = texts
-        .iter()
-        .find_map(|section| places.find(&section.text))?;
+    let found = texts.iter().find_map(|section| places.find(&section.text))?;
     Some(format!("its output names a place on this machine: {found}"))
 }
 
@@ -266,19 +196,13 @@ fn machine_path(cell: &Cell, places: &Places) -> Option<String> {
 /// does not read its standard input, and a build script that writes there (rustix's does) may find nobody listening.
 pub(crate) fn set_up_broke(fresh: &Notebook) -> bool {
     let first = fresh.code().next();
-    let texts = first
-        .map(|cell| mask::sections(&cell.outputs))
-        .unwrap_or_default();
-    texts
-        .iter()
-        .any(|section| section.title == "error" && section.text.contains("kind: BrokenPipe"))
+    let texts = first.map(|cell| mask::sections(&cell.outputs)).unwrap_or_default();
+    texts.iter().any(|section| section.title == "error" && section.text.contains("kind: BrokenPipe"))
 }
 
 /// True if the notebook is as its author wrote it: no run has left anything in it.
 pub(crate) fn never_run(notebook: &Notebook) -> bool {
-    notebook
-        .code()
-        .all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
+    notebook.code().all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
 }
 
 fn broken_links(notebook: &Notebook, cell: &Cell, folder: &Path) -> Vec<String> {
@@ -287,45 +211,25 @@ fn broken_links(notebook: &Notebook, cell: &Cell, folder: &Path) -> Vec<String> 
             return false;
         }
         let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-        let target = if file.is_empty() {
-            notebook.path.clone()
-        } else {
-            folder.join(file.replace("%20", " "))
-        };
+        let target = if file.is_empty() { notebook.path.clone() } else { folder.join(file.replace("%20", " ")) };
         if !target.exists() {
             return true;
         }
-        let is_notebook = target
-            .extension()
-            .is_some_and(|extension| extension == "ipynb");
-        !anchor.is_empty()
-            && is_notebook
-            && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
+        let is_notebook = target.extension().is_some_and(|extension| extension == "ipynb");
+        !anchor.is_empty() && is_notebook && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
     };
-    markdown::links(&cell.source)
-        .into_iter()
-        .filter(broken)
-        .map(|link| format!("its link leads nowhere: {link}"))
-        .collect()
+    markdown::links(&cell.source).into_iter().filter(broken).map(|link| format!("its link leads nowhere: {link}")).collect()
 }
 
 fn has_anchor(notebook: &Notebook, anchor: &str) -> bool {
-    let prose = notebook
-        .cells
-        .iter()
-        .filter(|cell| cell.kind == Kind::Markdown);
-    prose
-        .flat_map(|cell| markdown::anchors(&cell.source))
-        .any(|name| name == anchor)
+    let prose = notebook.cells.iter().filter(|cell| cell.kind == Kind::Markdown);
+    prose.flat_map(|cell| markdown::anchors(&cell.source)).any(|name| name == anchor)
 }
 
 /// The lines that differ, each with the section it is in and a line of context.
 fn diff(before: &[Section], after: &[Section]) -> String {
     let text = |sections: &[Section]| -> String {
-        sections
-            .iter()
-            .map(|section| format!("[{}]\n{}\n", section.title, section.text))
-            .collect()
+        sections.iter().map(|section| format!("[{}]\n{}\n", section.title, section.text)).collect()
     };
     let (before, after) = (text(before), text(after));
     let diff = TextDiff::from_lines(&before, &after);
@@ -340,10 +244,7 @@ fn diff(before: &[Section], after: &[Section]) -> String {
                 ChangeTag::Insert => '+',
                 ChangeTag::Equal => ' ',
             };
-            out.push_str(&format!(
-                "{sign} {}\n",
-                change.value().trim_end_matches('\n')
-            ));
+            out.push_str(&format!("{sign} {}\n", change.value().trim_end_matches('\n')));
         }
     }
     out.trim_end().to_owned()
@@ -380,10 +281,7 @@ mod tests {
 
     #[track_caller]
     fn assert_one(said: &[String], text: &str) {
-        assert!(
-            said.len() == 1 && said[0].contains(text),
-            "wanted one failure with {text:?}, got {said:#?}"
-        );
+        assert!(said.len() == 1 && said[0].contains(text), "wanted one failure with {text:?}, got {said:#?}");
     }
 
     #[test]
@@ -394,23 +292,13 @@ mod tests {
     #[test]
     fn another_run_at_other_addresses_passes() {
         let at = |a: &str, b: &str| vec![code("x", vec![printed(&format!("{a} {b} {a} in 3 ms"))])];
-        assert!(
-            said(
-                at("0x55ff00000010", "0x55ff00000020"),
-                at("0x7fff12345678", "0x7fff12345670")
-            )
-            .is_empty()
-        );
+        assert!(said(at("0x55ff00000010", "0x55ff00000020"), at("0x7fff12345678", "0x7fff12345670")).is_empty());
     }
 
     #[test]
     fn an_address_that_differs_where_it_must_be_the_same_fails() {
-        let cells = |second: &str| {
-            vec![
-                code("a", vec![printed("p 0x55ff00000010")]),
-                code("b", vec![printed(&format!("p {second}"))]),
-            ]
-        };
+        let cells =
+            |second: &str| vec![code("a", vec![printed("p 0x55ff00000010")]), code("b", vec![printed(&format!("p {second}"))])];
         let said = said(cells("0x55ff00000010"), cells("0x55ff00000018"));
         assert_one(&said, "- p A1");
         assert!(said[0].contains("+ p A2"), "{said:?}");
@@ -426,69 +314,41 @@ mod tests {
         .unwrap();
         assert_eq!(failures.len(), 1);
         assert!(failures[0].blessable);
-        assert!(
-            failures[0].what.contains("- old\n+ new"),
-            "{}",
-            failures[0].what
-        );
+        assert!(failures[0].what.contains("- old\n+ new"), "{}", failures[0].what);
         assert_eq!(failures[0].cell.as_deref(), Some("cell [2]  x"));
     }
 
     #[test]
     fn a_failed_assertion_fails_although_jupyter_calls_it_fine() {
         let panic = "\nthread '<unnamed>' (7) panicked at src/lib.rs:9:1:\nassertion failed\n";
-        assert_one(
-            &said_of(code("assert!(false);", vec![complained(panic)])),
-            "it panics",
-        );
+        assert_one(&said_of(code("assert!(false);", vec![complained(panic)])), "it panics");
     }
 
     #[test]
     fn a_cell_that_writes_to_stderr_fails_because_that_may_get_lost() {
-        assert_one(
-            &said_of(code("eprintln!(1)", vec![complained("1\n")])),
-            "it writes to stderr",
-        );
+        assert_one(&said_of(code("eprintln!(1)", vec![complained("1\n")])), "it writes to stderr");
     }
 
     #[test]
     fn an_error_in_a_cell_without_the_tag_fails() {
-        assert_one(
-            &said_of(code("x", vec![failed("[E0382] Error: moved")])),
-            "it fails:\n[E0382]",
-        );
+        assert_one(&said_of(code("x", vec![failed("[E0382] Error: moved")])), "it fails:\n[E0382]");
     }
 
     #[test]
     fn a_tagged_cell_that_fails_as_it_should_passes() {
-        assert!(
-            said_of(meant_to_fail(
-                code("x", vec![failed("[E0382] Error: moved")]),
-                "E0382"
-            ))
-            .is_empty()
-        );
+        assert!(said_of(meant_to_fail(code("x", vec![failed("[E0382] Error: moved")]), "E0382")).is_empty());
         let panic = complained("thread 'main' panicked at src/lib.rs:1:1:\nboom");
         assert!(said_of(meant_to_fail(code("x", vec![panic]), "panicked at")).is_empty());
     }
 
     #[test]
     fn a_tagged_cell_that_works_fails() {
-        assert_one(
-            &said_of(meant_to_fail(code("x", vec![printed("fine")]), "E0382")),
-            "nothing in it failed",
-        );
+        assert_one(&said_of(meant_to_fail(code("x", vec![printed("fine")]), "E0382")), "nothing in it failed");
     }
 
     #[test]
     fn a_tagged_cell_that_fails_otherwise_fails() {
-        let cell = meant_to_fail(
-            code(
-                "x",
-                vec![printed("E0382"), failed("[E0505] Error: borrowed")],
-            ),
-            "E0382",
-        );
+        let cell = meant_to_fail(code("x", vec![printed("E0382"), failed("[E0505] Error: borrowed")]), "E0382");
         assert_one(&said_of(cell), "it must fail with `E0382`");
     }
 
@@ -504,10 +364,7 @@ mod tests {
             let fresh = notebook(exercise(verdict));
             let exercises = fresh.exercises().unwrap();
             let failures = solved(&fresh, &exercises, &places());
-            failures
-                .into_iter()
-                .map(|failure| failure.what)
-                .collect::<Vec<_>>()
+            failures.into_iter().map(|failure| failure.what).collect::<Vec<_>>()
         };
         assert!(with_solution("✓ doubled").is_empty());
         assert_one(&with_solution("✗ not yet"), "the solution must be told ✓");
@@ -516,10 +373,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_takes_too_long_fails_even_if_it_was_meant_to_fail() {
-        let mut cell = with(
-            code("loop {}", vec![failed("Subprocess terminated")]),
-            json!({"limit": 2}),
-        );
+        let mut cell = with(code("loop {}", vec![failed("Subprocess terminated")]), json!({"limit": 2}));
         let mut json = notebook(vec![cell.clone()]).json().clone();
         cell["id"] = json!("cell-1");
         cell["metadata"]["execution"] = json!({
@@ -530,32 +384,15 @@ mod tests {
         let fresh = Notebook::parse("folder/a.ipynb".as_ref(), &json.to_string()).unwrap();
         let failures = conduct(&fresh, &places());
         assert_eq!(failures.len(), 1);
-        assert!(
-            failures[0].what.contains("longer than the 2 s"),
-            "{failures:?}"
-        );
+        assert!(failures[0].what.contains("longer than the 2 s"), "{failures:?}");
     }
 
     #[test]
     fn a_machine_path_in_an_output_fails() {
-        for path in [
-            "/root/.cargo",
-            "at /work/pinlab",
-            "/home/ann/x",
-            "/Users/ann/x",
-            r"C:\Users\ann",
-        ] {
-            assert_one(
-                &said_of(code("x", vec![printed(path)])),
-                "a place on this machine",
-            );
+        for path in ["/root/.cargo", "at /work/pinlab", "/home/ann/x", "/Users/ann/x", r"C:\Users\ann"] {
+            assert_one(&said_of(code("x", vec![printed(path)])), "a place on this machine");
         }
-        for text in [
-            "/rooted",
-            "/work/pinlab-course",
-            "/usr/lib",
-            "/rustc/abc/library",
-        ] {
+        for text in ["/rooted", "/work/pinlab-course", "/usr/lib", "/rustc/abc/library"] {
             assert!(said_of(code("x", vec![printed(text)])).is_empty(), "{text}");
         }
         let chatter = complained("   Compiling pinlab v0.1.0 (/work/pinlab/support-crate)\n");
@@ -569,12 +406,7 @@ mod tests {
             cell["execution_count"] = Value::Null;
         }
         let bare = Notebook::parse("folder/a.ipynb".as_ref(), &json.to_string()).unwrap();
-        let failures = run(
-            &bare,
-            &notebook(vec![code("x", vec![printed("1")])]),
-            &places(),
-        )
-        .unwrap();
+        let failures = run(&bare, &notebook(vec![code("x", vec![printed("1")])]), &places()).unwrap();
         assert_eq!(failures.len(), 1);
         assert!(failures[0].blessable && failures[0].what.contains("never run"));
     }
@@ -589,10 +421,7 @@ mod tests {
         let mut json = notebook(vec![]).json().clone();
         json["cells"][0]["source"] = json!(":cache 512");
         let failures = file(&parse(&json), Path::new("folder"), &places()).unwrap();
-        assert!(
-            failures.len() == 1 && failures[0].what.contains("first code cell"),
-            "{failures:?}"
-        );
+        assert!(failures.len() == 1 && failures[0].what.contains("first code cell"), "{failures:?}");
     }
 
     #[test]
@@ -610,10 +439,7 @@ mod tests {
         let mut tagged = code("x", vec![]);
         tagged["metadata"]["tags"] = json!(["raises-exception"]);
         assert_one(&said_of_file(vec![tagged]), "names no `error`");
-        assert_one(
-            &said_of_file(vec![with(code("x", vec![]), json!({"error": "E0382"}))]),
-            "no tag",
-        );
+        assert_one(&said_of_file(vec![with(code("x", vec![]), json!({"error": "E0382"}))]), "no tag");
     }
 
     #[test]
@@ -636,17 +462,9 @@ mod tests {
         let said = |link: &str| {
             fs::write(&path, text(link)).unwrap();
             let failures = file(&Notebook::read(&path).unwrap(), folder.path(), &places()).unwrap();
-            failures
-                .into_iter()
-                .map(|failure| failure.what)
-                .collect::<Vec<_>>()
+            failures.into_iter().map(|failure| failure.what).collect::<Vec<_>>()
         };
-        for good in [
-            "01-a.ipynb",
-            "01-a.ipynb#The-first-thing",
-            "#The-first-thing",
-            "https://example.org/x",
-        ] {
+        for good in ["01-a.ipynb", "01-a.ipynb#The-first-thing", "#The-first-thing", "https://example.org/x"] {
             assert!(said(good).is_empty(), "{good}: {:?}", said(good));
         }
         for bad in ["02-b.ipynb", "01-a.ipynb#Nothing", "#Nothing"] {

@@ -24,26 +24,19 @@ pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
     let ui = Ui::new();
     let notebooks = project.join("notebooks");
     if !notebooks.is_dir() {
-        bail!(
-            "there is no folder {}: is this clone complete?",
-            notebooks.display()
-        );
+        bail!("there is no folder {}: is this clone complete?", notebooks.display());
     }
     if let Some(port) = options.port {
         check_port(port)?;
     }
     let lab = setup::ensure(&ui, project)?;
     let mut command = lab.jupyter("lab");
-    command
-        .arg(format!("--ServerApp.root_dir={}", notebooks.display()))
-        .current_dir(&notebooks);
+    command.arg(format!("--ServerApp.root_dir={}", notebooks.display())).current_dir(&notebooks);
     if !options.browser {
         command.arg("--no-browser");
     }
     if let Some(port) = options.port {
-        command
-            .arg(format!("--ServerApp.port={port}"))
-            .arg("--ServerApp.port_retries=0");
+        command.arg(format!("--ServerApp.port={port}")).arg("--ServerApp.port_retries=0");
     }
     if runs_as_root() {
         ui.say("You are root: Jupyter is told that this is meant (--allow-root).");
@@ -59,10 +52,7 @@ pub(crate) fn clean() -> Result<bool> {
     if store.clean(&ui)? {
         ui.say(format!("Removed {}.", store.root().display()));
     } else {
-        ui.say(format!(
-            "Nothing to remove: there is no {}.",
-            store.root().display()
-        ));
+        ui.say(format!("Nothing to remove: there is no {}.", store.root().display()));
     }
     ui.say("What the kernel keeps of its own (compiled crates, at most 1 GiB) is in the folder `evcxr` beside it.");
     Ok(true)
@@ -75,8 +65,7 @@ fn check_port(port: u16) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
             "port {port} is taken by another program\n  give another one with --port, or leave --port out: Jupyter then finds a free one"
         ),
-        Err(error) => Err(error)
-            .with_context(|| format!("cannot listen on port {port}: give another one with --port")),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on port {port}: give another one with --port")),
     }
 }
 
@@ -101,9 +90,7 @@ fn become_it(mut command: Command) -> Result<bool> {
 /// Elsewhere this process waits. The console sends Ctrl-C to both; Jupyter asks before it stops, as it always does.
 #[cfg(not(unix))]
 fn become_it(mut command: Command) -> Result<bool> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     Ok(status.success())
 }
 
@@ -116,10 +103,7 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let error = check_port(port).unwrap_err().to_string();
-        assert!(
-            error.contains(&port.to_string()) && error.contains("--port"),
-            "{error}"
-        );
+        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
         drop(taken);
         check_port(port).unwrap();
     }

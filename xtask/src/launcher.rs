@@ -47,8 +47,8 @@ pub(crate) fn online() -> bool {
     };
     let manifest = "[package]\nname = \"probe\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n\
                     [dependencies]\npin-project = \"1\"\n[workspace]\n";
-    let prepared = fs::write(folder.path().join("Cargo.toml"), manifest)
-        .and_then(|()| fs::write(folder.path().join("lib.rs"), ""));
+    let prepared =
+        fs::write(folder.path().join("Cargo.toml"), manifest).and_then(|()| fs::write(folder.path().join("lib.rs"), ""));
     let child = Command::new("cargo")
         .arg("generate-lockfile")
         .current_dir(folder.path())
@@ -66,9 +66,7 @@ pub(crate) fn online() -> bool {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return status.success(),
-            Ok(None) if started.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(10))
-            }
+            Ok(None) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();

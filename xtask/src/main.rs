@@ -38,9 +38,7 @@ enum Cli {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "What it installs is in one folder of your cache, shared by all clones: `cargo lab doctor` names it."
-)]
+#[command(after_help = "What it installs is in one folder of your cache, shared by all clones: `cargo lab doctor` names it.")]
 struct Lab {
     #[command(subcommand)]
     chore: Option<Chore>,
@@ -95,55 +93,25 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
-            error
-                .chain()
-                .skip(1)
-                .for_each(|cause| eprintln!("\n{cause}"));
+            error.chain().skip(1).for_each(|cause| eprintln!("\n{cause}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(cli: Cli) -> Result<bool> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package is in the workspace's folder");
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder");
     match cli {
-        Cli::Lab(Lab {
-            chore,
-            no_browser,
-            port,
-        }) => match chore {
-            None => lab::open(
-                project,
-                lab::Options {
-                    browser: !no_browser,
-                    port,
-                },
-            ),
+        Cli::Lab(Lab { chore, no_browser, port }) => match chore {
+            None => lab::open(project, lab::Options { browser: !no_browser, port }),
             Some(Chore::Clean) => lab::clean(),
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
         Cli::Verify(Verify { part, full, bless }) => {
             let plan = match part {
-                None => verify::Plan {
-                    crates: true,
-                    full,
-                    notebooks: Some(Vec::new()),
-                    bless,
-                },
-                Some(Part::Crate) => verify::Plan {
-                    crates: true,
-                    full,
-                    notebooks: None,
-                    bless,
-                },
-                Some(Part::Notebooks { names }) => verify::Plan {
-                    crates: false,
-                    full,
-                    notebooks: Some(names),
-                    bless,
-                },
+                None => verify::Plan { crates: true, full, notebooks: Some(Vec::new()), bless },
+                Some(Part::Crate) => verify::Plan { crates: true, full, notebooks: None, bless },
+                Some(Part::Notebooks { names }) => verify::Plan { crates: false, full, notebooks: Some(names), bless },
             };
             verify::verify(project, &plan)
         }

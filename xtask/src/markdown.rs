@@ -8,9 +8,7 @@ pub(crate) fn rust_blocks(source: &str) -> Vec<String> {
     let mut open: Option<String> = None;
     for event in parse(source) {
         match event {
-            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language)))
-                if language.as_ref() == "rust" =>
-            {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) if language.as_ref() == "rust" => {
                 open = Some(String::new());
             }
             Event::Text(text) => {
@@ -33,9 +31,7 @@ pub(crate) fn rust_blocks(source: &str) -> Vec<String> {
 pub(crate) fn links(source: &str) -> Vec<String> {
     parse(source)
         .filter_map(|event| match event {
-            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
-                Some(dest_url.into_string())
-            }
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url.into_string()),
             _ => None,
         })
         .collect()
@@ -65,10 +61,7 @@ pub(crate) fn anchors(source: &str) -> Vec<String> {
 }
 
 fn parse(source: &str) -> Parser<'_> {
-    Parser::new_ext(
-        source,
-        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH,
-    )
+    Parser::new_ext(source, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH)
 }
 
 #[cfg(test)]
@@ -84,13 +77,7 @@ mod tests {
 
     #[test]
     fn links_and_anchors_are_found() {
-        assert_eq!(
-            links("See [this](01-a.ipynb#Why) and ![that](p.svg)."),
-            ["01-a.ipynb#Why", "p.svg"]
-        );
-        assert_eq!(
-            anchors("# What is `Pin`?\ntext\n## And then"),
-            ["What-is-Pin?", "And-then"]
-        );
+        assert_eq!(links("See [this](01-a.ipynb#Why) and ![that](p.svg)."), ["01-a.ipynb#Why", "p.svg"]);
+        assert_eq!(anchors("# What is `Pin`?\ntext\n## And then"), ["What-is-Pin?", "And-then"]);
     }
 }

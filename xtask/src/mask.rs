@@ -40,20 +40,13 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
                 .rules
                 .mask
                 .iter()
-                .map(|mask| {
-                    Regex::new(mask).with_context(|| {
-                        format!("{}: `mask` is no regular expression", cell.label())
-                    })
-                })
+                .map(|mask| Regex::new(mask).with_context(|| format!("{}: `mask` is no regular expression", cell.label())))
                 .collect::<Result<_>>()?;
             Ok(match cell.kind {
                 Kind::Code => sections(&cell.outputs)
                     .into_iter()
                     .filter(|section| cell.meant_to_fail || section.title != "stderr")
-                    .map(|section| Section {
-                        text: names.mask(&section, &extra),
-                        title: section.title,
-                    })
+                    .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
                     .collect(),
                 Kind::Markdown => Vec::new(),
             })
@@ -68,20 +61,11 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
 /// list of calls that follows it takes so long.
 pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     let stream = |name: &str| -> Option<Section> {
-        let of_it = outputs
-            .iter()
-            .filter(|output| output["output_type"] == "stream" && output["name"] == name);
+        let of_it = outputs.iter().filter(|output| output["output_type"] == "stream" && output["name"] == name);
         let text: String = of_it.map(|output| joined(&output["text"])).collect();
         let text = without_colours(&text);
-        let text = if name == "stderr" {
-            without_chatter(&text)
-        } else {
-            text
-        };
-        (!text.trim().is_empty()).then(|| Section {
-            title: name.to_owned(),
-            text,
-        })
+        let text = if name == "stderr" { without_chatter(&text) } else { text };
+        (!text.trim().is_empty()).then(|| Section { title: name.to_owned(), text })
     };
     let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
     for output in outputs {
@@ -89,25 +73,15 @@ pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
             // The traceback tells all, the value only its first line.
             let lines = output["traceback"].as_array().into_iter().flatten();
             let lines: Vec<&str> = lines.filter_map(Value::as_str).collect();
-            let text = if lines.is_empty() {
-                joined(&output["evalue"])
-            } else {
-                lines.join("\n")
-            };
-            sections.push(Section {
-                title: "error".into(),
-                text: without_chatter(&without_colours(&text)),
-            });
+            let text = if lines.is_empty() { joined(&output["evalue"]) } else { lines.join("\n") };
+            sections.push(Section { title: "error".into(), text: without_chatter(&without_colours(&text)) });
         }
         for (mime, data) in output["data"].as_object().into_iter().flatten() {
             let text = match data {
                 Value::String(_) | Value::Array(_) => joined(data),
                 other => other.to_string(),
             };
-            sections.push(Section {
-                title: mime.clone(),
-                text: without_colours(&text),
-            });
+            sections.push(Section { title: mime.clone(), text: without_colours(&text) });
         }
     }
     sections.extend(stream("stderr"));
@@ -136,17 +110,11 @@ struct Names(HashMap<u64, usize>);
 
 impl Names {
     fn mask(&mut self, section: &Section, extra: &[Regex]) -> String {
-        static TIMED_PICTURE: LazyLock<Regex> =
-            LazyLock::new(|| regex(r#"<svg\b[^>]*\bdata-timing="true""#));
+        static TIMED_PICTURE: LazyLock<Regex> = LazyLock::new(|| regex(r#"<svg\b[^>]*\bdata-timing="true""#));
         if TIMED_PICTURE.is_match(&section.text) {
             return "(a picture of times)".into();
         }
-        section
-            .text
-            .lines()
-            .map(|line| self.mask_line(line, extra))
-            .collect::<Vec<_>>()
-            .join("\n")
+        section.text.lines().map(|line| self.mask_line(line, extra)).collect::<Vec<_>>().join("\n")
     }
 
     fn mask_line(&mut self, line: &str, extra: &[Regex]) -> String {
@@ -157,16 +125,11 @@ impl Names {
                 (regex(r"\bcommand_\d+(?::\d+)*"), "command"),
             ]
         });
-        static RATE: LazyLock<Regex> = LazyLock::new(|| {
-            regex(
-                r"\b\d[\d_,]*(?:\.\d+)?(?:e\d+)?(?: ?[kMG]\b)?(?: ?[\p{Alphabetic}-]+)?/s(?:ec|econd)?\b",
-            )
-        });
-        static TIME: LazyLock<Regex> = LazyLock::new(|| {
-            regex(r"\b\d[\d_,]*(?:\.\d+)?(?:e-?\d+)? ?(?:ns|µs|μs|us|ms|s|secs?|seconds?)\b")
-        });
-        static HEX: LazyLock<Regex> =
-            LazyLock::new(|| regex(r"\b(?:0[xX]([0-9a-fA-F]+)|([0-9a-fA-F]{16}))\b"));
+        static RATE: LazyLock<Regex> =
+            LazyLock::new(|| regex(r"\b\d[\d_,]*(?:\.\d+)?(?:e\d+)?(?: ?[kMG]\b)?(?: ?[\p{Alphabetic}-]+)?/s(?:ec|econd)?\b"));
+        static TIME: LazyLock<Regex> =
+            LazyLock::new(|| regex(r"\b\d[\d_,]*(?:\.\d+)?(?:e-?\d+)? ?(?:ns|µs|μs|us|ms|s|secs?|seconds?)\b"));
+        static HEX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:0[xX]([0-9a-fA-F]+)|([0-9a-fA-F]{16}))\b"));
 
         let mut text = line.to_owned();
         for mask in extra {
@@ -191,11 +154,7 @@ impl Names {
                 }
             })
             .into_owned();
-        if text == line {
-            text
-        } else {
-            text.split_whitespace().collect::<Vec<_>>().join(" ")
-        }
+        if text == line { text } else { text.split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 
     fn name(&mut self, address: u64) -> usize {
@@ -215,32 +174,20 @@ mod tests {
     use super::*;
 
     fn mask(text: &str) -> String {
-        let section = Section {
-            title: "stdout".into(),
-            text: text.into(),
-        };
+        let section = Section { title: "stdout".into(), text: text.into() };
         Names::default().mask(&section, &[])
     }
 
     #[test]
     fn the_same_address_gets_the_same_name_however_it_is_written() {
-        assert_eq!(
-            mask("0x7ffd3c1a0b48 0x00007ffd3c1a0b48 00007ffd3c1a0b48"),
-            "A1 A1 A1"
-        );
+        assert_eq!(mask("0x7ffd3c1a0b48 0x00007ffd3c1a0b48 00007ffd3c1a0b48"), "A1 A1 A1");
         assert_eq!(mask("0x7FFD3C1A0B48 0x7ffd3c1a0b48"), "A1 A1");
     }
 
     #[test]
     fn different_addresses_get_different_names_in_order_of_appearance() {
-        assert_eq!(
-            mask("b 0x55ff00000010\na 0x55ff00000008\nb 0x55ff00000010"),
-            "b A1\na A2\nb A1"
-        );
-        assert_ne!(
-            mask("0x55ff00000010 0x55ff00000010"),
-            mask("0x55ff00000010 0x55ff00000008")
-        );
+        assert_eq!(mask("b 0x55ff00000010\na 0x55ff00000008\nb 0x55ff00000010"), "b A1\na A2\nb A1");
+        assert_ne!(mask("0x55ff00000010 0x55ff00000010"), mask("0x55ff00000010 0x55ff00000008"));
     }
 
     #[test]
@@ -251,24 +198,13 @@ mod tests {
         };
         let text = json!({"cells": [cell("0x55ff00000010"), cell("0x55ff00000020"), cell("0x55ff00000010")]});
         let notebook = Notebook::parse("n.ipynb".as_ref(), &text.to_string()).unwrap();
-        let texts: Vec<_> = masked(&notebook)
-            .unwrap()
-            .into_iter()
-            .map(|cell| cell[0].text.clone())
-            .collect();
+        let texts: Vec<_> = masked(&notebook).unwrap().into_iter().map(|cell| cell[0].text.clone()).collect();
         assert_eq!(texts, ["A1", "A2", "A1"]);
     }
 
     #[test]
     fn short_and_small_hex_words_are_left_alone() {
-        for text in [
-            "0x10",
-            "0xffff",
-            "0x0000000000000008",
-            "0000000000000018",
-            "deadbeef",
-            "00000000000fffff",
-        ] {
+        for text in ["0x10", "0xffff", "0x0000000000000008", "0000000000000018", "deadbeef", "00000000000fffff"] {
             assert_eq!(mask(text), text);
         }
         assert_eq!(mask("0000000000100000"), "A1");
@@ -276,24 +212,13 @@ mod tests {
 
     #[test]
     fn times_and_rates_are_masked_and_other_numbers_are_not() {
-        for text in [
-            "1.5 ms",
-            "12ms",
-            "3 µs",
-            "3 us",
-            "1_000 ns",
-            "2s",
-            "1 second",
-            "2.5 seconds",
-        ] {
+        for text in ["1.5 ms", "12ms", "3 µs", "3 us", "1_000 ns", "2s", "1 second", "2.5 seconds"] {
             assert_eq!(mask(text), "‹time›", "{text}");
         }
         for text in ["1234/s", "1_234_567 polls/s", "12.3 M wakes/s", "9/second"] {
             assert_eq!(mask(text), "‹rate›", "{text}");
         }
-        for text in [
-            "3 polls", "8 bytes", "5 slots", "Suspend0", "1 / 2", "v1.2.3",
-        ] {
+        for text in ["3 polls", "8 bytes", "5 slots", "Suspend0", "1 / 2", "v1.2.3"] {
             assert_eq!(mask(text), text);
         }
     }
@@ -311,44 +236,23 @@ mod tests {
             mask("thread '<unnamed>' (77) panicked at src/lib.rs:98:2:")
         );
         assert_eq!(mask(" ╭─[ command_6:1:1 ]"), mask(" ╭─[ command_7:1:1 ]"));
-        assert_eq!(
-            without_chatter("   Compiling pinlab v0.1.0 (/somewhere)\nhello\n    Updating index\n"),
-            "hello\n"
-        );
+        assert_eq!(without_chatter("   Compiling pinlab v0.1.0 (/somewhere)\nhello\n    Updating index\n"), "hello\n");
         let panic = "panicked at src/lib.rs:\nboom\nstack backtrace:\n   0: a\n             at b\n\
                      note: Some details are omitted, run\nnext\n";
-        assert_eq!(
-            without_chatter(panic),
-            "panicked at src/lib.rs:\nboom\nnext\n"
-        );
-        assert_eq!(
-            without_chatter("Compiling is what cargo does\n"),
-            "Compiling is what cargo does\n"
-        );
+        assert_eq!(without_chatter(panic), "panicked at src/lib.rs:\nboom\nnext\n");
+        assert_eq!(without_chatter("Compiling is what cargo does\n"), "Compiling is what cargo does\n");
     }
 
     #[test]
     fn a_cells_own_masks_hide_what_they_match() {
-        let section = Section {
-            title: "stdout".into(),
-            text: "port 40123 open".into(),
-        };
-        assert_eq!(
-            Names::default().mask(&section, &[regex(r"port \d+")]),
-            "▒ open"
-        );
+        let section = Section { title: "stdout".into(), text: "port 40123 open".into() };
+        assert_eq!(Names::default().mask(&section, &[regex(r"port \d+")]), "▒ open");
     }
 
     #[test]
     fn pictures_are_compared_unless_they_show_times() {
-        assert_eq!(
-            mask("<svg><text>0x55ff00000010</text></svg>"),
-            "<svg><text>A1</text></svg>"
-        );
-        assert_eq!(
-            mask("<svg data-timing=\"true\"><text x=\"1.7\"/></svg>"),
-            "(a picture of times)"
-        );
+        assert_eq!(mask("<svg><text>0x55ff00000010</text></svg>"), "<svg><text>A1</text></svg>");
+        assert_eq!(mask("<svg data-timing=\"true\"><text x=\"1.7\"/></svg>"), "(a picture of times)");
     }
 
     #[test]
@@ -359,20 +263,8 @@ mod tests {
             json!({"output_type": "stream", "name": "stderr", "text": ["two\n"]}),
         ];
         let found = sections(&outputs);
-        assert_eq!(
-            found[0],
-            Section {
-                title: "stdout".into(),
-                text: "a\nb\n".into()
-            }
-        );
-        assert_eq!(
-            found[1],
-            Section {
-                title: "stderr".into(),
-                text: "one\ntwo\n".into()
-            }
-        );
+        assert_eq!(found[0], Section { title: "stdout".into(), text: "a\nb\n".into() });
+        assert_eq!(found[1], Section { title: "stderr".into(), text: "one\ntwo\n".into() });
     }
 
     #[test]

@@ -80,12 +80,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// `cell [7] let x = …`: how messages name a cell.
     pub(crate) fn label(&self) -> String {
-        let first = self
-            .source
-            .lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("(empty)")
-            .trim();
+        let first = self.source.lines().find(|line| !line.trim().is_empty()).unwrap_or("(empty)").trim();
         match self.number {
             Some(number) => format!("cell [{number}]  {first}"),
             None => format!("text at position {}  {first}", self.index + 1),
@@ -125,27 +120,15 @@ pub(crate) struct Notebook {
 impl Notebook {
     /// Reads a notebook file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(path, &text)
-            .with_context(|| format!("{} is not a notebook of this course", path.display()))
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(path, &text).with_context(|| format!("{} is not a notebook of this course", path.display()))
     }
 
     /// Reads the text of a notebook file that is, or will be, at `path`.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text)?;
-        let name = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or("notebook")
-            .to_owned();
-        Ok(Self {
-            name,
-            path: path.to_owned(),
-            cells: cells(&json)?,
-            json,
-            raw: text.replace("\r\n", "\n"),
-        })
+        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("notebook").to_owned();
+        Ok(Self { name, path: path.to_owned(), cells: cells(&json)?, json, raw: text.replace("\r\n", "\n") })
     }
 
     /// The code cells, in order.
@@ -163,9 +146,7 @@ impl Notebook {
         let mut bytes = Vec::new();
         let one_space = serde_json::ser::PrettyFormatter::with_indent(b" ");
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, one_space);
-        self.json
-            .serialize(&mut serializer)
-            .expect("a JSON value can be written to memory");
+        self.json.serialize(&mut serializer).expect("a JSON value can be written to memory");
         bytes.push(b'\n');
         String::from_utf8(bytes).expect("JSON is UTF-8")
     }
@@ -177,17 +158,13 @@ impl Notebook {
 
     /// Writes the file, all of it or nothing.
     pub(crate) fn write(&self) -> Result<()> {
-        let folder = self
-            .path
-            .parent()
-            .context("a notebook is kept in a folder")?;
+        let folder = self.path.parent().context("a notebook is kept in a folder")?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(self.text().as_bytes())?;
         if let Ok(old) = fs::metadata(&self.path) {
             fs::set_permissions(file.path(), old.permissions())?;
         }
-        file.persist(&self.path)
-            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(())
     }
 
@@ -242,10 +219,7 @@ impl Notebook {
             match (&cell.rules.exercise, cell.rules.role) {
                 (Some(name), Some(_)) if !names.contains(&name.as_str()) => names.push(name),
                 (Some(_), Some(_)) | (None, None) => {}
-                _ => bail!(
-                    "{}: an exercise needs both `exercise` and `role`",
-                    cell.label()
-                ),
+                _ => bail!("{}: an exercise needs both `exercise` and `role`", cell.label()),
             }
         }
         names.into_iter().map(|name| self.exercise(name)).collect()
@@ -253,45 +227,24 @@ impl Notebook {
 
     fn exercise(&self, name: &str) -> Result<Exercise> {
         let the_one = |role: Role, kind: Kind| -> Result<&Cell> {
-            let mut found = self.cells.iter().filter(|cell| {
-                cell.rules.exercise.as_deref() == Some(name) && cell.rules.role == Some(role)
-            });
-            let cell = found
-                .next()
-                .ok_or_else(|| anyhow!("exercise `{name}` has no {role:?} cell"))?;
-            ensure!(
-                found.next().is_none(),
-                "exercise `{name}` has more than one {role:?} cell"
-            );
-            ensure!(
-                cell.kind == kind,
-                "exercise `{name}`: its {role:?} must be a {kind:?} cell"
-            );
+            let mut found =
+                self.cells.iter().filter(|cell| cell.rules.exercise.as_deref() == Some(name) && cell.rules.role == Some(role));
+            let cell = found.next().ok_or_else(|| anyhow!("exercise `{name}` has no {role:?} cell"))?;
+            ensure!(found.next().is_none(), "exercise `{name}` has more than one {role:?} cell");
+            ensure!(cell.kind == kind, "exercise `{name}`: its {role:?} must be a {kind:?} cell");
             Ok(cell)
         };
         let starter = the_one(Role::Starter, Kind::Code)?;
         let check = the_one(Role::Check, Kind::Code)?;
         let solution = the_one(Role::Solution, Kind::Markdown)?;
-        ensure!(
-            starter.index < check.index,
-            "exercise `{name}`: the check must come after the starter"
-        );
+        ensure!(starter.index < check.index, "exercise `{name}`: the check must come after the starter");
         ensure!(
             solution.source.contains("<details>") && solution.source.contains("</details>"),
             "exercise `{name}`: the solution must be folded in <details>…</details>"
         );
         let mut blocks = crate::markdown::rust_blocks(&solution.source);
-        ensure!(
-            blocks.len() == 1,
-            "exercise `{name}`: the solution must hold one ```rust block, found {}",
-            blocks.len()
-        );
-        Ok(Exercise {
-            name: name.to_owned(),
-            starter: starter.index,
-            check: check.index,
-            solution: blocks.remove(0),
-        })
+        ensure!(blocks.len() == 1, "exercise `{name}`: the solution must hold one ```rust block, found {}", blocks.len());
+        Ok(Exercise { name: name.to_owned(), starter: starter.index, check: check.index, solution: blocks.remove(0) })
     }
 }
 
@@ -301,10 +254,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     if folder.is_dir() {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "ipynb")
-            {
+            if path.extension().is_some_and(|extension| extension == "ipynb") {
                 paths.push(path);
             }
         }
@@ -328,23 +278,16 @@ pub(crate) fn lines(text: &str) -> Value {
 }
 
 fn cells(json: &Value) -> Result<Vec<Cell>> {
-    let list = json["cells"]
-        .as_array()
-        .ok_or_else(|| anyhow!("there is no list of cells"))?;
+    let list = json["cells"].as_array().ok_or_else(|| anyhow!("there is no list of cells"))?;
     let mut number = 0;
     list.iter()
         .enumerate()
         .map(|(index, cell)| {
-            let kind = if cell["cell_type"] == "code" {
-                Kind::Code
-            } else {
-                Kind::Markdown
-            };
+            let kind = if cell["cell_type"] == "code" { Kind::Code } else { Kind::Markdown };
             let metadata = cell["metadata"].as_object().cloned().unwrap_or_default();
             let rules = match metadata.get("pinlab") {
-                Some(value) => serde_json::from_value(value.clone()).with_context(|| {
-                    format!("cell {} (from 0): its `pinlab` metadata is wrong", index)
-                })?,
+                Some(value) => serde_json::from_value(value.clone())
+                    .with_context(|| format!("cell {} (from 0): its `pinlab` metadata is wrong", index))?,
                 None => Rules::default(),
             };
             Ok(Cell {
@@ -374,12 +317,7 @@ fn seconds(metadata: &Map<String, Value>) -> Option<f64> {
     let at = |key: &str| humantime::parse_rfc3339(execution.get(key)?.as_str()?).ok();
     let started = at("iopub.status.busy")?;
     let ended = at("shell.execute_reply").or_else(|| at("iopub.status.idle"))?;
-    Some(
-        ended
-            .duration_since(started)
-            .unwrap_or_default()
-            .as_secs_f64(),
-    )
+    Some(ended.duration_since(started).unwrap_or_default().as_secs_f64())
 }
 
 #[cfg(test)]
@@ -392,10 +330,7 @@ mod tests {
         let text = "{\n \"cells\": [\n  {\n   \"cell_type\": \"markdown\",\n   \"id\": \"a\",\n   \"metadata\": {},\n   \
                     \"source\": [\n    \"✓ one\\n\",\n    \"two\"\n   ]\n  }\n ],\n \"metadata\": {},\n \
                     \"nbformat\": 4,\n \"nbformat_minor\": 5\n}\n";
-        assert_eq!(
-            Notebook::parse("a.ipynb".as_ref(), text).unwrap().text(),
-            text
-        );
+        assert_eq!(Notebook::parse("a.ipynb".as_ref(), text).unwrap().text(), text);
     }
 
     #[test]
@@ -426,10 +361,7 @@ mod tests {
     fn the_first_cell_names_the_versions_of_the_support_crate() {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let manifest = fs::read_to_string(project.join("support-crate/Cargo.toml")).unwrap();
-        let line = manifest
-            .lines()
-            .find(|line| line.starts_with("pin-project = "))
-            .unwrap();
+        let line = manifest.lines().find(|line| line.starts_with("pin-project = ")).unwrap();
         assert!(FIRST_CELL.contains(&format!(":dep {line}")), "{line}");
     }
 }

@@ -36,22 +36,11 @@ pub(crate) fn execute(
     input.write_all(notebook.text().as_bytes())?;
     input.rewind()?;
     let output = scratch.path().join("executed.ipynb");
-    let limit = notebook
-        .code()
-        .map(|cell| cell.limit())
-        .max()
-        .unwrap_or_default();
+    let limit = notebook.code().map(|cell| cell.limit()).max().unwrap_or_default();
 
     let mut command = lab.jupyter("nbconvert");
     command
-        .args([
-            "--to",
-            "notebook",
-            "--execute",
-            "--allow-errors",
-            "--stdin",
-            "--output",
-        ])
+        .args(["--to", "notebook", "--execute", "--allow-errors", "--stdin", "--output"])
         .arg(&output)
         // The client tells which cell it runs only to those who ask for details.
         .arg("--log-level=DEBUG")
@@ -65,19 +54,11 @@ pub(crate) fn execute(
     // Nothing of this user's own settings may change what a notebook shows.
     let settings = scratch.path().join("settings");
     std::fs::create_dir(&settings)?;
-    command
-        .env("EVCXR_CONFIG_DIR", &settings)
-        .env("JUPYTER_CONFIG_DIR", &settings)
-        .env_remove("RUST_BACKTRACE");
+    command.env("EVCXR_CONFIG_DIR", &settings).env("JUPYTER_CONFIG_DIR", &settings).env_remove("RUST_BACKTRACE");
 
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     // The client passes over empty cells without a word.
-    let mut cells = notebook
-        .cells
-        .iter()
-        .filter(|cell| cell.kind == Kind::Code && !cell.source.trim().is_empty());
+    let mut cells = notebook.cells.iter().filter(|cell| cell.kind == Kind::Code && !cell.source.trim().is_empty());
     let mut running = None;
     let mut complaints: Vec<String> = Vec::new();
     for line in BufReader::new(child.stderr.take().expect("it is piped")).split(b'\n') {
@@ -94,13 +75,8 @@ pub(crate) fn execute(
         // The last line of a Python traceback names the error.
         let last = complaints.iter().rev().find(|line| !line.trim().is_empty());
         let message = last.cloned().unwrap_or_else(|| status.to_string());
-        return Ok(Err(Death {
-            cell: running,
-            message,
-        }));
+        return Ok(Err(Death { cell: running, message }));
     }
-    let text = std::io::read_to_string(
-        File::open(&output).context("the executed notebook was not written")?,
-    )?;
+    let text = std::io::read_to_string(File::open(&output).context("the executed notebook was not written")?)?;
     Ok(Ok(Notebook::parse(&notebook.path, &text)?))
 }

@@ -42,14 +42,7 @@ impl Lab {
     pub(crate) fn jupyter(&self, application: &str) -> Command {
         let mut command = python::command(&self.python);
         // By module, not by script: a script names its interpreter in its first line, which systems cut when it is long.
-        command.args([
-            "-m",
-            if application == "lab" {
-                "jupyterlab"
-            } else {
-                application
-            },
-        ]);
+        command.args(["-m", if application == "lab" { "jupyterlab" } else { application }]);
         // Another kernel of the same name that this user has must not come first.
         let own = python::jupyter_data(&self.python);
         let others = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
@@ -74,20 +67,13 @@ impl Names {
     pub(crate) fn of(project: &Path) -> Result<Self> {
         let machine = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
         let manifest = project.join("support-crate/Cargo.toml");
-        let dependencies = fs::read_to_string(&manifest)
-            .with_context(|| format!("cannot read {}", manifest.display()))?;
+        let dependencies = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
         let compiler = tools::rustc_version()?;
         let kernel = format!("kernel-{}-{machine}", kernel::VERSION);
         Ok(Self {
-            python: format!(
-                "python-{}-{machine}",
-                digest(&[python::LOCK, python::SETTINGS])
-            ),
+            python: format!("python-{}-{machine}", digest(&[python::LOCK, python::SETTINGS])),
             launcher: format!("launcher-{}-{machine}", digest(&[launcher::SOURCE])),
-            warm: format!(
-                "warm-{}-{machine}",
-                digest(&[&kernel, &compiler, FIRST_CELL, &dependencies])
-            ),
+            warm: format!("warm-{}-{machine}", digest(&[&kernel, &compiler, FIRST_CELL, &dependencies])),
             kernel,
         })
     }
@@ -105,22 +91,14 @@ pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
     if let Some(lab) = installed(&store, &names)? {
         return Ok(lab);
     }
-    ui.say(format!(
-        "Setting up the lab in {} (once; later starts need none of this).",
-        store.root().display()
-    ));
+    ui.say(format!("Setting up the lab in {} (once; later starts need none of this).", store.root().display()));
     store.sweep()?;
     install(ui, project, &store, &names).map_err(explained)
 }
 
 /// The lab, if every component is there and its Python still runs.
 fn installed(store: &Store, names: &Names) -> Result<Option<Lab>> {
-    let found = (
-        store.find(&names.kernel),
-        store.find(&names.launcher),
-        store.find(&names.python),
-        store.find(&names.warm),
-    );
+    let found = (store.find(&names.kernel), store.find(&names.launcher), store.find(&names.python), store.find(&names.warm));
     let (Some(kernel), Some(launcher), Some(python), Some(_)) = found else {
         return Ok(None);
     };
@@ -135,23 +113,15 @@ fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab>
     tools::check_linker()?;
     tools::check_rust_source(ui)?;
     // Python comes first: it takes a minute and its absence is the likeliest failure; the kernel takes six.
-    if store
-        .find(&names.python)
-        .is_some_and(|python| !python::works(&python))
-    {
-        ui.say(
-            "The Python that the lab was installed with is gone: installing the environment anew.",
-        );
+    if store.find(&names.python).is_some_and(|python| !python::works(&python)) {
+        ui.say("The Python that the lab was installed with is gone: installing the environment anew.");
         store.forget(&names.python)?;
     }
     let python = store.make(&names.python, |folder| python::install(ui, folder))?;
-    let kernel = store.make(&names.kernel, |folder| {
-        kernel::install(ui, folder, &store.build_folder())
-    })?;
+    let kernel = store.make(&names.kernel, |folder| kernel::install(ui, folder, &store.build_folder()))?;
     store.remove_build_folder()?;
     let launcher = store.make(&names.launcher, |folder| {
-        fs::copy(std::env::current_exe()?, launcher_program(folder))
-            .context("cannot copy this program")?;
+        fs::copy(std::env::current_exe()?, launcher_program(folder)).context("cannot copy this program")?;
         Ok(())
     })?;
     kernel::install_spec_files(&kernel, &python::jupyter_data(&python))?;
@@ -175,32 +145,16 @@ fn warm(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
     let folder = project.join("notebooks");
     let notebook = Notebook::parse(&folder.join("warm.ipynb"), &text.to_string())?;
     // A clone without notebooks yet has the same first cell, one folder beside the support crate.
-    let folder = if folder.is_dir() {
-        folder
-    } else {
-        project.join("support-crate")
-    };
+    let folder = if folder.is_dir() { folder } else { project.join("support-crate") };
     let activity = ui.start("running the first cell once, to warm the compile cache");
     let run = runner::execute(lab, &notebook, &folder, |_| {});
     let seconds = activity.end();
     let fresh = run?.map_err(|death| anyhow!("the kernel died: {}", death.message))?;
-    let last = fresh
-        .code()
-        .last()
-        .map(|cell| crate::mask::sections(&cell.outputs));
-    let printed = last
-        .iter()
-        .flatten()
-        .any(|section| section.title == "stdout" && section.text.trim() == "1");
+    let last = fresh.code().last().map(|cell| crate::mask::sections(&cell.outputs));
+    let printed = last.iter().flatten().any(|section| section.title == "stdout" && section.text.trim() == "1");
     if !printed {
-        let said = fresh
-            .code()
-            .flat_map(|cell| crate::mask::sections(&cell.outputs))
-            .map(|section| section.text);
-        bail!(
-            "the first cell of the notebooks does not work:\n{}",
-            said.collect::<Vec<_>>().join("\n")
-        );
+        let said = fresh.code().flat_map(|cell| crate::mask::sections(&cell.outputs)).map(|section| section.text);
+        bail!("the first cell of the notebooks does not work:\n{}", said.collect::<Vec<_>>().join("\n"));
     }
     ui.say(format!("ok      the first cell runs  ({seconds:.1} s)"));
     Ok(())
@@ -249,10 +203,5 @@ fn digest(texts: &[&str]) -> String {
         hasher.update(text.replace("\r\n", "\n"));
         hasher.update([0]);
     }
-    hasher
-        .finalize()
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hasher.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }

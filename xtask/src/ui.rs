@@ -23,10 +23,7 @@ pub(crate) struct Activity {
 
 impl Ui {
     pub(crate) fn new() -> Self {
-        Self {
-            bars: MultiProgress::new(),
-            terminal: io::stderr().is_terminal(),
-        }
+        Self { bars: MultiProgress::new(), terminal: io::stderr().is_terminal() }
     }
 
     /// Prints lines that stay.
@@ -37,21 +34,15 @@ impl Ui {
     /// Shows that `what` has begun: a spinner on a terminal, a line elsewhere.
     pub(crate) fn start(&self, what: &str) -> Activity {
         let bar = if self.terminal {
-            let style =
-                ProgressStyle::with_template("{spinner} {prefix}  {elapsed:>4}  {wide_msg:.dim}");
-            let bar = ProgressBar::new_spinner()
-                .with_style(style.expect("the template is ours"))
-                .with_prefix(what.to_owned());
+            let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed:>4}  {wide_msg:.dim}");
+            let bar = ProgressBar::new_spinner().with_style(style.expect("the template is ours")).with_prefix(what.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
             self.bars.add(bar)
         } else {
             self.say(format!("...   {what}"));
             ProgressBar::hidden()
         };
-        Activity {
-            bar,
-            started: Instant::now(),
-        }
+        Activity { bar, started: Instant::now() }
     }
 
     /// Runs a command to its end and returns what it wrote to both its streams; its last line is shown meanwhile.
@@ -60,13 +51,9 @@ impl Ui {
         let program = command.get_program().display().to_string();
         let (reader, writer) = io::pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot run {program}"))?;
+        let mut child = command.spawn().with_context(|| format!("cannot run {program}"))?;
         // Our ends of the pipe are closed, so that reading ends when the child does.
-        command
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let mut output = String::new();
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
@@ -75,11 +62,7 @@ impl Ui {
             output.push('\n');
         }
         let status = child.wait()?;
-        Ok(Finished {
-            status,
-            output,
-            seconds: activity.end(),
-        })
+        Ok(Finished { status, output, seconds: activity.end() })
     }
 }
 
@@ -112,8 +95,6 @@ impl Finished {
         let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Ignoring ");
         let lines: Vec<&str> = self.output.lines().filter(told).collect();
         let last = &lines[lines.len().saturating_sub(6)..];
-        last.iter()
-            .map(|line| format!("    {}\n", line.chars().take(200).collect::<String>()))
-            .collect()
+        last.iter().map(|line| format!("    {}\n", line.chars().take(200).collect::<String>())).collect()
     }
 }

@@ -13,9 +13,7 @@ pub(crate) const VERSION: &str = "0.22.0";
 
 /// The kernel's program in its component's folder.
 pub(crate) fn program(folder: &Path) -> PathBuf {
-    folder
-        .join("bin")
-        .join(format!("evcxr_jupyter{}", std::env::consts::EXE_SUFFIX))
+    folder.join("bin").join(format!("evcxr_jupyter{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Installs the kernel into `folder`, compiling in `build` if it must be compiled.
@@ -23,56 +21,29 @@ pub(crate) fn install(ui: &Ui, folder: &Path, build: &Path) -> Result<()> {
     if tools::runs("cargo", &["binstall", "-V"]) {
         let mut command = Command::new("cargo");
         command
-            .args([
-                "binstall",
-                "--no-confirm",
-                "--disable-strategies",
-                "compile",
-                "--root",
-            ])
+            .args(["binstall", "--no-confirm", "--disable-strategies", "compile", "--root"])
             .arg(folder)
             .arg(format!("evcxr_jupyter@{VERSION}"))
             .stdin(Stdio::null());
-        let finished = ui.run(
-            "fetching the prebuilt kernel with cargo binstall",
-            &mut command,
-        )?;
+        let finished = ui.run("fetching the prebuilt kernel with cargo binstall", &mut command)?;
         if finished.status.success() && program(folder).exists() {
-            ui.say(format!(
-                "ok      the kernel, prebuilt  ({:.1} s)",
-                finished.seconds
-            ));
+            ui.say(format!("ok      the kernel, prebuilt  ({:.1} s)", finished.seconds));
             return Ok(());
         }
         ui.say("cargo binstall has no kernel for this machine: compiling it.");
     }
-    ui.say(format!(
-        "Compiling the kernel, evcxr_jupyter {VERSION}: about six minutes on two cores."
-    ));
+    ui.say(format!("Compiling the kernel, evcxr_jupyter {VERSION}: about six minutes on two cores."));
     let started = std::time::Instant::now();
     // Cargo shows its own progress.
     let status = Command::new("cargo")
-        .args([
-            "install",
-            "--locked",
-            "evcxr_jupyter",
-            "--version",
-            VERSION,
-            "--root",
-        ])
+        .args(["install", "--locked", "evcxr_jupyter", "--version", VERSION, "--root"])
         .arg(folder)
         .env("CARGO_TARGET_DIR", build)
         .stdin(Stdio::null())
         .status()
         .context("cannot run cargo")?;
-    ensure!(
-        status.success(),
-        "cargo could not build the kernel; what it says is above"
-    );
-    ui.say(format!(
-        "ok      the kernel, compiled  ({:.1} s)",
-        started.elapsed().as_secs_f64()
-    ));
+    ensure!(status.success(), "cargo could not build the kernel; what it says is above");
+    ui.say(format!("ok      the kernel, compiled  ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -85,10 +56,6 @@ pub(crate) fn install_spec_files(folder: &Path, jupyter_data: &Path) -> Result<(
         .stdin(Stdio::null())
         .output()
         .context("the kernel does not start")?;
-    ensure!(
-        output.status.success(),
-        "the kernel does not install itself:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "the kernel does not install itself:\n{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -40,36 +40,19 @@ pub(crate) fn install(ui: &Ui, folder: &Path) -> Result<()> {
     if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path())?) {
         with_pip(ui, folder, lock.path())?;
     }
-    store::write_whole(
-        &jupyter_data(folder)
-            .join("lab")
-            .join("settings")
-            .join("overrides.json"),
-        SETTINGS,
-    )
+    store::write_whole(&jupyter_data(folder).join("lab").join("settings").join("overrides.json"), SETTINGS)
 }
 
 /// True if it worked; if not, pip has its turn.
 fn with_uv(ui: &Ui, folder: &Path, lock: &Path) -> Result<bool> {
     let mut make = Command::new("uv");
-    make.args(["venv", "--allow-existing", "--python"])
-        .arg(format!(">={}.{}", OLDEST.0, OLDEST.1))
-        .arg(folder);
+    make.args(["venv", "--allow-existing", "--python"]).arg(format!(">={}.{}", OLDEST.0, OLDEST.1)).arg(folder);
     let mut fill = Command::new("uv");
-    fill.args(["pip", "install", "--python"])
-        .arg(interpreter(folder))
-        .arg("--requirement")
-        .arg(lock);
+    fill.args(["pip", "install", "--python"]).arg(interpreter(folder)).arg("--requirement").arg(lock);
     for command in [&mut make, &mut fill] {
-        let finished = ui.run(
-            "installing JupyterLab with uv",
-            command.stdin(Stdio::null()),
-        )?;
+        let finished = ui.run("installing JupyterLab with uv", command.stdin(Stdio::null()))?;
         if !finished.status.success() {
-            ui.say(format!(
-                "uv could not install JupyterLab; trying pip.\n{}",
-                finished.tail().trim_end()
-            ));
+            ui.say(format!("uv could not install JupyterLab; trying pip.\n{}", finished.tail().trim_end()));
             return Ok(false);
         }
     }
@@ -83,38 +66,18 @@ fn with_pip(ui: &Ui, folder: &Path, lock: &Path) -> Result<()> {
         return Err(missing_venv(python.version).into());
     }
     let mut make = python.start();
-    make.args(["-m", "venv", "--clear"])
-        .arg(folder)
-        .stdin(Stdio::null());
+    make.args(["-m", "venv", "--clear"]).arg(folder).stdin(Stdio::null());
     let finished = ui.run("making a Python environment", &mut make)?;
     if !finished.status.success() {
-        bail!(
-            "Python could not make a virtual environment:\n{}",
-            finished.tail()
-        );
+        bail!("Python could not make a virtual environment:\n{}", finished.tail());
     }
     let mut fill = command(folder);
-    fill.args([
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--progress-bar",
-        "off",
-        "--requirement",
-    ]);
-    let finished = ui.run(
-        "installing JupyterLab with pip",
-        fill.arg(lock).stdin(Stdio::null()),
-    )?;
+    fill.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--requirement"]);
+    let finished = ui.run("installing JupyterLab with pip", fill.arg(lock).stdin(Stdio::null()))?;
     if !finished.status.success() {
         bail!("pip could not install JupyterLab:\n{}", finished.tail());
     }
-    ui.say(format!(
-        "ok      JupyterLab, with pip  ({:.1} s)",
-        finished.seconds
-    ));
+    ui.say(format!("ok      JupyterLab, with pip  ({:.1} s)", finished.seconds));
     Ok(())
 }
 
@@ -155,10 +118,7 @@ fn probe(command: &[&str]) -> Option<Python> {
     let text = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = text.trim().split_once(' ')?;
     let version = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Python {
-        command: command.iter().map(OsString::from).collect(),
-        version,
-    })
+    Some(Python { command: command.iter().map(OsString::from).collect(), version })
 }
 
 /// The first that is new enough.
@@ -171,10 +131,7 @@ pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
         None => {
             format!("Python {major}.{minor} or newer (none was found as python3, python or py)")
         }
-        Some(old) => format!(
-            "Python {major}.{minor} or newer (found {}.{})",
-            old.version.0, old.version.1
-        ),
+        Some(old) => format!("Python {major}.{minor} or newer (found {}.{})", old.version.0, old.version.1),
     };
     Err(Missing::new(
         what,
@@ -190,19 +147,14 @@ pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
 pub(crate) fn missing_venv((major, minor): (u32, u32)) -> Missing {
     Missing::new(
         format!("the `venv` module of Python {major}.{minor}"),
-        format!(
-            "apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"
-        ),
+        format!("apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"),
     )
 }
 
 /// A command that runs the environment's Python, undisturbed by the user's own packages.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(interpreter(folder));
-    command
-        .env_remove("PYTHONHOME")
-        .env_remove("PYTHONPATH")
-        .env("PYTHONNOUSERSITE", "1");
+    command.env_remove("PYTHONHOME").env_remove("PYTHONPATH").env("PYTHONNOUSERSITE", "1");
     command
 }
 
@@ -217,20 +169,13 @@ pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
 }
 
 fn interpreter(folder: &Path) -> PathBuf {
-    if cfg!(windows) {
-        folder.join("Scripts").join("python.exe")
-    } else {
-        folder.join("bin").join("python")
-    }
+    if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
 }
 
 /// The version of a package in the lock.
 pub(crate) fn pinned(package: &str) -> &'static str {
-    let line = LOCK
-        .lines()
-        .find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
-    line.and_then(|rest| rest.split([' ', ';']).next())
-        .unwrap_or_default()
+    let line = LOCK.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+    line.and_then(|rest| rest.split([' ', ';']).next()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -256,10 +201,7 @@ mod tests {
         let split = |line: &Value| {
             let line = line.as_str().unwrap();
             let at = line.find(['=', '>', '<']).unwrap_or(line.len());
-            (
-                line[..at].to_owned(),
-                line[at..].trim_start_matches('=').to_owned(),
-            )
+            (line[..at].to_owned(), line[at..].trim_start_matches('=').to_owned())
         };
         list.iter().map(split).collect()
     }
@@ -294,9 +236,6 @@ mod tests {
     #[test]
     fn the_lab_settings_are_json() {
         let settings: serde_json::Value = serde_json::from_str(SETTINGS).unwrap();
-        assert_eq!(
-            settings["@jupyterlab/apputils-extension:notification"]["fetchNews"],
-            "false"
-        );
+        assert_eq!(settings["@jupyterlab/apputils-extension:notification"]["fetchNews"], "false");
     }
 }

@@ -31,9 +31,7 @@ impl Store {
     pub(crate) fn of_user() -> Result<Self> {
         let folders = etcetera::base_strategy::choose_native_strategy()
             .context("this system does not say where your home folder is: set HOME")?;
-        Ok(Self {
-            root: folders.cache_dir().join("pinlab"),
-        })
+        Ok(Self { root: folders.cache_dir().join("pinlab") })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -42,22 +40,15 @@ impl Store {
 
     /// The folder of a finished component.
     pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
-        let folder = self
-            .root
-            .join(fs::read_to_string(self.ready_file(name)).ok()?.trim());
+        let folder = self.root.join(fs::read_to_string(self.ready_file(name)).ok()?.trim());
         folder.is_dir().then_some(folder)
     }
 
     /// Waits until no other set-up runs, and keeps others waiting while the returned file lives.
     pub(crate) fn lock(&self, ui: &Ui) -> Result<File> {
-        fs::create_dir_all(&self.root)
-            .with_context(|| format!("cannot make the folder {}", self.root.display()))?;
+        fs::create_dir_all(&self.root).with_context(|| format!("cannot make the folder {}", self.root.display()))?;
         let path = self.root.join(LOCK);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("cannot write in {}", self.root.display()))?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -73,26 +64,15 @@ impl Store {
     }
 
     /// The finished component `name`, built by `build` in the folder it is given if there is none yet. Needs the lock.
-    pub(crate) fn make(
-        &self,
-        name: &str,
-        build: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<PathBuf> {
+    pub(crate) fn make(&self, name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         if let Some(folder) = self.find(name) {
             return Ok(folder);
         }
         // Removed on every way out but the last.
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{name}."))
-            .rand_bytes(4)
-            .tempdir_in(&self.root)?;
+        let folder = tempfile::Builder::new().prefix(&format!("{name}.")).rand_bytes(4).tempdir_in(&self.root)?;
         build(folder.path())?;
         let folder = folder.keep();
-        let folder_name = folder
-            .file_name()
-            .context("a folder has a name")?
-            .to_string_lossy()
-            .into_owned();
+        let folder_name = folder.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
         write_whole(&self.ready_file(name), &folder_name)?;
         Ok(folder)
     }
@@ -108,19 +88,13 @@ impl Store {
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == READY) {
-                kept.extend(
-                    path.file_name()
-                        .map(|name| name.to_string_lossy().into_owned()),
-                );
+                kept.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
                 kept.push(fs::read_to_string(&path)?.trim().to_owned());
             }
         }
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if !kept.contains(&name) {
                 remove(&path)?;
             }
@@ -166,17 +140,12 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
-    file.persist(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     ignore_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
 }
 
@@ -203,10 +172,8 @@ mod tests {
     }
 
     fn names(store: &Store) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(&store.root)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(&store.root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -215,16 +182,9 @@ mod tests {
     fn a_component_is_built_once_and_found_ever_after() {
         let (_base, store, ui) = store();
         let _lock = store.lock(&ui).unwrap();
-        let made = store
-            .make("thing-1", |folder| Ok(fs::write(folder.join("a"), "b")?))
-            .unwrap();
+        let made = store.make("thing-1", |folder| Ok(fs::write(folder.join("a"), "b")?)).unwrap();
         assert_eq!(store.find("thing-1"), Some(made.clone()));
-        assert_eq!(
-            store
-                .make("thing-1", |_| panic!("it is there already"))
-                .unwrap(),
-            made
-        );
+        assert_eq!(store.make("thing-1", |_| panic!("it is there already")).unwrap(), made);
         assert_eq!(store.find("thing-2"), None);
     }
 
@@ -251,11 +211,7 @@ mod tests {
         fs::create_dir(store.build_folder()).unwrap();
         store.sweep().unwrap();
         assert_eq!(store.find("thing-1"), Some(ready));
-        assert_eq!(
-            names(&store).len(),
-            4,
-            "the lock, the build folder, the component and its ready-file"
-        );
+        assert_eq!(names(&store).len(), 4, "the lock, the build folder, the component and its ready-file");
         store.remove_build_folder().unwrap();
         store.forget("thing-1").unwrap();
         store.sweep().unwrap();

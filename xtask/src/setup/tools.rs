@@ -20,10 +20,7 @@ pub(crate) struct Missing {
 
 impl Missing {
     pub(crate) fn new(what: impl Into<String>, how: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            how: how.into(),
-        }
+        Self { what: what.into(), how: how.into() }
     }
 }
 
@@ -49,10 +46,7 @@ pub(crate) fn how_to_get(linux: &str, macos: &str, windows: &str) -> String {
 
 /// Runs a command silently; true if it could be run and succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
-    let command = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
@@ -63,11 +57,7 @@ pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
 
 /// What the compiler says of itself, all lines.
 pub(crate) fn rustc_version() -> Result<String> {
-    let output = Command::new("rustc")
-        .arg("-vV")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| missing_rust(None))?;
+    let output = Command::new("rustc").arg("-vV").stdin(Stdio::null()).output().map_err(|_| missing_rust(None))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match parse_version(&text) {
         Some(version) if version >= OLDEST_RUST => Ok(text),
@@ -89,10 +79,7 @@ pub(crate) fn missing_rust(found: Option<(u32, u32)>) -> Missing {
             format!("Rust {major}.{minor} or newer (the kernel would use {a}.{b})"),
             "rustup update stable && rustup default stable",
         ),
-        None => Missing::new(
-            format!("Rust {major}.{minor} or newer"),
-            "install rustup, then: rustup default stable",
-        ),
+        None => Missing::new(format!("Rust {major}.{minor} or newer"), "install rustup, then: rustup default stable"),
     }
 }
 
@@ -135,15 +122,8 @@ pub(crate) fn check_rust_source(ui: &Ui) -> Result<()> {
         return Ok(());
     }
     let mut command = Command::new("rustup");
-    command
-        .args(["component", "add", "rust-src"])
-        .stdin(Stdio::null());
-    if runs("rustup", &["--version"])
-        && ui
-            .run("adding the standard library's source", &mut command)?
-            .status
-            .success()
-    {
+    command.args(["component", "add", "rust-src"]).stdin(Stdio::null());
+    if runs("rustup", &["--version"]) && ui.run("adding the standard library's source", &mut command)?.status.success() {
         return Ok(());
     }
     Err(missing_rust_source().into())
@@ -158,11 +138,8 @@ pub(crate) fn missing_rust_source() -> Missing {
 
 /// Where the standard library's source is, if it is installed.
 pub(crate) fn rust_source() -> Result<PathBuf> {
-    let output = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| missing_rust(None))?;
+    let output =
+        Command::new("rustc").args(["--print", "sysroot"]).stdin(Stdio::null()).output().map_err(|_| missing_rust(None))?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     Ok(sysroot.join("lib/rustlib/src/rust/library"))
 }
@@ -173,10 +150,7 @@ mod tests {
 
     #[test]
     fn an_old_compiler_is_told_apart_from_a_new_one() {
-        assert_eq!(
-            parse_version("rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc"),
-            Some((1, 95))
-        );
+        assert_eq!(parse_version("rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc"), Some((1, 95)));
         assert!(parse_version("rustc 1.80.1-nightly").unwrap() < OLDEST_RUST);
         assert_eq!(parse_version("command not found"), None);
         assert!(missing_rust(Some((1, 80))).to_string().contains("1.80"));
@@ -184,22 +158,15 @@ mod tests {
 
     #[test]
     fn the_oldest_compiler_is_the_workspaces() {
-        let manifest =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
-        assert!(manifest.contains(&format!(
-            "rust-version = \"{}.{}\"",
-            OLDEST_RUST.0, OLDEST_RUST.1
-        )));
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
+        assert!(manifest.contains(&format!("rust-version = \"{}.{}\"", OLDEST_RUST.0, OLDEST_RUST.1)));
     }
 
     #[test]
     fn every_message_says_what_is_missing_and_how_to_get_it() {
         for missing in [missing_rust(None), missing_linker(), missing_rust_source()] {
             let text = missing.to_string();
-            assert!(
-                text.starts_with("missing: ") && text.contains("\n  to get it: "),
-                "{text}"
-            );
+            assert!(text.starts_with("missing: ") && text.contains("\n  to get it: "), "{text}");
         }
     }
 }

@@ -43,12 +43,7 @@ struct Verdict {
 }
 
 /// Runs the notebooks whose names begin with one of `wanted` (all, if it is empty); returns the count and the table of times.
-pub(super) fn run(
-    ui: &Ui,
-    project: &Path,
-    wanted: &[String],
-    bless: bool,
-) -> Result<(Tally, String)> {
+pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Result<(Tally, String)> {
     let folder = project.join("notebooks");
     let paths = select(&notebook::list(&folder)?, wanted)?;
     let lab = setup::ensure(ui, project)?;
@@ -62,25 +57,13 @@ pub(super) fn run(
             Ok(committed) => {
                 // A notebook whose exercises are malformed is still run once, and is told so by its plain run.
                 let exercises = committed.exercises().unwrap_or_default();
-                jobs.push_back(Job {
-                    committed: committed.clone(),
-                    solved: None,
-                });
+                jobs.push_back(Job { committed: committed.clone(), solved: None });
                 if !exercises.is_empty() {
-                    jobs.push_back(Job {
-                        committed,
-                        solved: Some(exercises),
-                    });
+                    jobs.push_back(Job { committed, solved: Some(exercises) });
                 }
             }
             Err(error) => {
-                outcome(
-                    ui,
-                    false,
-                    &path.display().to_string(),
-                    0.0,
-                    &format!("{error:#}"),
-                );
+                outcome(ui, false, &path.display().to_string(), 0.0, &format!("{error:#}"));
                 tally.count(false);
             }
         }
@@ -96,8 +79,7 @@ pub(super) fn run(
         let (sender, verdicts) = mpsc::channel();
         for _ in 0..workers {
             let sender = sender.clone();
-            let (queue, first_cell, folder, lab, places) =
-                (&queue, &first_cell, &folder, &lab, &places);
+            let (queue, first_cell, folder, lab, places) = (&queue, &first_cell, &folder, &lab, &places);
             scope.spawn(move || {
                 loop {
                     let Some(job) = queue.lock().expect("no holder panics").pop_front() else {
@@ -112,8 +94,7 @@ pub(super) fn run(
         }
         drop(sender);
         for (job, verdict) in verdicts {
-            let verdict =
-                verdict.with_context(|| format!("while running {}", job.committed.name))?;
+            let verdict = verdict.with_context(|| format!("while running {}", job.committed.name))?;
             report(ui, &job, &verdict);
             tally.add(count(&job, &verdict));
             if job.solved.is_none() && !verdict.times.is_empty() {
@@ -126,32 +107,18 @@ pub(super) fn run(
 }
 
 fn select(paths: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>> {
-    let name = |path: &PathBuf| {
-        path.file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
+    let name = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if paths.is_empty() {
         bail!("there are no notebooks in notebooks/");
     }
     for prefix in wanted {
-        if !paths
-            .iter()
-            .any(|path| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
-        {
+        if !paths.iter().any(|path| name(path).starts_with(prefix.trim_end_matches(".ipynb"))) {
             let names: Vec<String> = paths.iter().map(name).collect();
-            bail!(
-                "no notebook's name begins with `{prefix}`; there are:\n  {}",
-                names.join("\n  ")
-            );
+            bail!("no notebook's name begins with `{prefix}`; there are:\n  {}", names.join("\n  "));
         }
     }
     let is_wanted = |path: &&PathBuf| {
-        wanted.is_empty()
-            || wanted
-                .iter()
-                .any(|prefix| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
+        wanted.is_empty() || wanted.iter().any(|prefix| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
     };
     Ok(paths.iter().filter(is_wanted).cloned().collect())
 }
@@ -166,9 +133,7 @@ fn workers(jobs: usize) -> usize {
 /// Free memory in bytes, where the system says so in a file (Linux); elsewhere cores alone decide.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("MemAvailable:"))?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -183,11 +148,7 @@ fn judge_run(
     bless_it: bool,
 ) -> Result<Verdict> {
     let committed = &job.committed;
-    let notebook = if job.solved.is_some() {
-        committed.solved()?
-    } else {
-        committed.clone()
-    };
+    let notebook = if job.solved.is_some() { committed.solved()? } else { committed.clone() };
     let cells = notebook.code().count();
     let execute = || -> Result<_> {
         let mut turn = Some(first_cell.lock().expect("no holder panics"));
@@ -203,26 +164,17 @@ fn judge_run(
     };
     let (mut run, mut seconds) = execute()?;
     if run.as_ref().is_ok_and(judge::set_up_broke) {
-        let why =
-            "a dependency's build script broke in its first cell, as it can on a busy machine";
+        let why = "a dependency's build script broke in its first cell, as it can on a busy machine";
         ui.say(format!("again   {}  ({why})", title(job)));
         (run, seconds) = execute()?;
     }
-    let mut verdict = Verdict {
-        failures: Vec::new(),
-        times: Vec::new(),
-        seconds,
-        blessed: false,
-    };
+    let mut verdict = Verdict { failures: Vec::new(), times: Vec::new(), seconds, blessed: false };
     let fresh = match run {
         Ok(fresh) => fresh,
         Err(death) => {
             verdict.failures.push(Failure {
                 cell: death.cell.map(|index| committed.cells[index].label()),
-                what: format!(
-                    "the kernel died here, and the cells after it were not run:\n{}",
-                    death.message
-                ),
+                what: format!("the kernel died here, and the cells after it were not run:\n{}", death.message),
                 blessable: false,
             });
             return Ok(verdict);
@@ -232,10 +184,7 @@ fn judge_run(
         verdict.failures = judge::solved(&fresh, exercises, places);
         return Ok(verdict);
     }
-    verdict.times = fresh
-        .code()
-        .filter_map(|cell| Some((cell.seconds?, cell.label())))
-        .collect();
+    verdict.times = fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect();
     verdict.failures = judge::run(committed, &fresh, places)?;
     if bless_it && verdict.failures.iter().all(|failure| failure.blessable) {
         let blessed = bless(committed, &fresh)?;
@@ -245,15 +194,10 @@ fn judge_run(
             verdict.blessed = true;
         }
     } else {
-        verdict
-            .failures
-            .extend(judge::file(committed, folder, places)?);
+        verdict.failures.extend(judge::file(committed, folder, places)?);
         if !judge::never_run(committed) && !committed.is_written_as(&committed.tidy()?) {
             let what = "its file is not as a single Run All and --bless would leave it (numbers of cells, form of the JSON)";
-            verdict.failures.push(Failure {
-                blessable: true,
-                ..Failure::whole(what)
-            });
+            verdict.failures.push(Failure { blessable: true, ..Failure::whole(what) });
         }
     }
     Ok(verdict)
@@ -276,11 +220,7 @@ fn count(job: &Job, verdict: &Verdict) -> Tally {
     let mut others = verdict.failures.len();
     for exercise in exercises {
         let check = job.committed.cells[exercise.check].label();
-        let failed = verdict
-            .failures
-            .iter()
-            .filter(|failure| failure.cell.as_ref() == Some(&check))
-            .count();
+        let failed = verdict.failures.iter().filter(|failure| failure.cell.as_ref() == Some(&check)).count();
         others -= failed.min(others);
         tally.count(failed == 0);
     }
@@ -306,9 +246,7 @@ fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
     if !verdict.failures.is_empty() {
         if verdict.failures.iter().all(|failure| failure.blessable) {
             let name = &job.committed.name;
-            details.push_str(&format!(
-                "\n  If this is what it should show: cargo verify notebooks {name} --bless\n"
-            ));
+            details.push_str(&format!("\n  If this is what it should show: cargo verify notebooks {name} --bless\n"));
         }
         details.push('\n');
     }
@@ -317,34 +255,17 @@ fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
         (None, false) => title(job),
         (Some(exercises), _) => format!("{} ({})", title(job), exercises.len()),
     };
-    outcome(
-        ui,
-        verdict.failures.is_empty(),
-        &what,
-        verdict.seconds,
-        &details,
-    );
+    outcome(ui, verdict.failures.is_empty(), &what, verdict.seconds, &details);
 }
 
 /// The table of cell times: median, 95th percentile and slowest, of each notebook and of all.
 fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
-    let width = times
-        .keys()
-        .map(|name| name.len())
-        .max()
-        .unwrap_or_default()
-        .max("cell times".len());
-    let mut rows = format!(
-        "{:width$}  cells   median     95th  slowest\n",
-        "cell times"
-    );
+    let width = times.keys().map(|name| name.len()).max().unwrap_or_default().max("cell times".len());
+    let mut rows = format!("{:width$}  cells   median     95th  slowest\n", "cell times");
     let mut row = |name: &str, times: &[(f64, String)]| {
         let mut seconds: Vec<f64> = times.iter().map(|(seconds, _)| *seconds).collect();
         seconds.sort_by(f64::total_cmp);
-        let slowest = times
-            .iter()
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or("", |(_, label)| label);
+        let slowest = times.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or("", |(_, label)| label);
         rows.push_str(&format!(
             "{name:width$}  {:5}  {:5.2} s  {:5.2} s  {:5.2} s  {}\n",
             times.len(),
@@ -357,11 +278,7 @@ fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
     let mut all = Vec::new();
     for (name, times) in times {
         row(name, times);
-        all.extend(
-            times
-                .iter()
-                .map(|(seconds, label)| (*seconds, format!("{name} {label}"))),
-        );
+        all.extend(times.iter().map(|(seconds, label)| (*seconds, format!("{name} {label}"))));
     }
     if times.len() > 1 {
         row("all", &all);
@@ -372,10 +289,7 @@ fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
 /// The nearest-rank percentile of an ascending list; 0 if it is empty.
 fn percentile(ascending: &[f64], percent: usize) -> f64 {
     let rank = (ascending.len() * percent).div_ceil(100);
-    ascending
-        .get(rank.saturating_sub(1))
-        .copied()
-        .unwrap_or_default()
+    ascending.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 fn shortened(text: &str, width: usize) -> String {
@@ -391,9 +305,7 @@ mod tests {
 
     #[test]
     fn notebooks_are_chosen_by_how_their_names_begin() {
-        let paths: Vec<PathBuf> = ["n/00-a.ipynb", "n/01-b.ipynb", "n/10-c.ipynb"]
-            .map(PathBuf::from)
-            .into();
+        let paths: Vec<PathBuf> = ["n/00-a.ipynb", "n/01-b.ipynb", "n/10-c.ipynb"].map(PathBuf::from).into();
         let chosen = |wanted: &[&str]| {
             let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
             select(&paths, &wanted).map(|paths| paths.len())
@@ -407,10 +319,7 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let seconds: Vec<f64> = (1..=20).map(f64::from).collect();
-        assert_eq!(
-            [50, 95, 100].map(|percent| percentile(&seconds, percent)),
-            [10.0, 19.0, 20.0]
-        );
+        assert_eq!([50, 95, 100].map(|percent| percentile(&seconds, percent)), [10.0, 19.0, 20.0]);
         assert_eq!(percentile(&[], 50), 0.0);
         assert_eq!(percentile(&[3.0], 95), 3.0);
     }
@@ -419,20 +328,12 @@ mod tests {
     fn the_table_has_a_row_a_notebook_and_one_for_all() {
         let cell = |seconds, label: &str| (seconds, label.to_owned());
         let times = BTreeMap::from([
-            (
-                "00-a".to_owned(),
-                vec![cell(1.0, "cell [1]  x"), cell(0.5, "cell [2]  y")],
-            ),
+            ("00-a".to_owned(), vec![cell(1.0, "cell [1]  x"), cell(0.5, "cell [2]  y")]),
             ("01-b".to_owned(), vec![cell(2.0, "cell [1]  z")]),
         ]);
         let table = table(&times);
         let last = table.lines().last().unwrap();
-        assert!(
-            last.starts_with("all")
-                && last.contains("2.00 s")
-                && last.ends_with("01-b cell [1]  z"),
-            "{table}"
-        );
+        assert!(last.starts_with("all") && last.contains("2.00 s") && last.ends_with("01-b cell [1]  z"), "{table}");
         assert_eq!(table.lines().count(), 4);
     }
 }

@@ -21,33 +21,14 @@ pub(super) struct Step {
 }
 
 const fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Step {
-    Step {
-        name,
-        program: "cargo",
-        arguments,
-        environment: &[],
-        needs: &[],
-    }
+    Step { name, program: "cargo", arguments, environment: &[], needs: &[] }
 }
 
 /// What every run checks.
 pub(super) const CRATES: &[Step] = &[
     cargo("fmt", &["fmt", "--all", "--check"]),
-    cargo(
-        "clippy",
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    ),
-    Step {
-        environment: &[("RUSTDOCFLAGS", "-D warnings")],
-        ..cargo("rustdoc", &["doc", "--workspace", "--no-deps"])
-    },
+    cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    Step { environment: &[("RUSTDOCFLAGS", "-D warnings")], ..cargo("rustdoc", &["doc", "--workspace", "--no-deps"]) },
     cargo("test", &["test", "--workspace", "--no-fail-fast"]),
 ];
 
@@ -67,56 +48,35 @@ pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
                 .status()
                 .is_ok_and(|status| status.success());
             if !found {
-                ui.say(format!(
-                    "skip    {}  (`{}` does not work here)",
-                    step.name,
-                    step.needs.join(" ")
-                ));
+                ui.say(format!("skip    {}  (`{}` does not work here)", step.name, step.needs.join(" ")));
                 continue;
             }
         }
         let mut command = Command::new(step.program);
-        command
-            .args(step.arguments)
-            .envs(step.environment.iter().copied())
-            .current_dir(project)
-            .stdin(Stdio::null());
+        command.args(step.arguments).envs(step.environment.iter().copied()).current_dir(project).stdin(Stdio::null());
         let finished = ui.run(step.name, &mut command)?;
         let passed = finished.status.success();
         let tests = tests(&finished.output);
         let what = match tests.passed + tests.failed {
             0 => step.name.to_owned(),
-            _ => format!(
-                "{}: {} passed, {} failed",
-                step.name, tests.passed, tests.failed
-            ),
+            _ => format!("{}: {} passed, {} failed", step.name, tests.passed, tests.failed),
         };
         if tests == Tally::default() || (passed != (tests.failed == 0)) {
             tally.count(passed);
         }
         tally.add(tests);
-        outcome(
-            ui,
-            passed,
-            &what,
-            finished.seconds,
-            if passed { "" } else { &finished.output },
-        );
+        outcome(ui, passed, &what, finished.seconds, if passed { "" } else { &finished.output });
     }
     Ok(tally)
 }
 
 /// Adds up the summaries that the test harness prints.
 fn tests(output: &str) -> Tally {
-    let summary = Regex::new(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed;")
-        .expect("the pattern is ours and is tested");
+    let summary = Regex::new(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed;").expect("the pattern is ours and is tested");
     let mut tally = Tally::default();
     for found in summary.captures_iter(output) {
         let number = |group: usize| found[group].parse().unwrap_or_default();
-        tally.add(Tally {
-            passed: number(1),
-            failed: number(2),
-        });
+        tally.add(Tally { passed: number(1), failed: number(2) });
     }
     tally
 }
@@ -129,13 +89,7 @@ mod tests {
     fn the_summaries_of_all_test_binaries_are_added_up() {
         let output = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored\n\
                       test result: FAILED. 3 passed; 1 failed; 0 ignored\n";
-        assert_eq!(
-            tests(output),
-            Tally {
-                passed: 5,
-                failed: 1
-            }
-        );
+        assert_eq!(tests(output), Tally { passed: 5, failed: 1 });
         assert_eq!(tests("no tests here"), Tally::default());
     }
 }
