@@ -166,8 +166,10 @@ impl Verdicts {
             if errors.is_empty() {
                 return Self { rows };
             }
-            for (line, error) in errors {
+            for (line, mut error) in errors {
                 let (i, _) = ends.iter().find(|(_, end)| line <= *end).expect("the error is in one of the snippets");
+                // The function around a snippet is ours; the reader has not written it.
+                error.message = error.message.replace(&format!("snippet_{i}::"), "");
                 rows[*i].1.errors.push(error);
             }
         }
