@@ -482,7 +482,7 @@ impl Shared {
         for data in self.tasks().filter_map(Task::joiner_data) {
             *awaiting.entry(data).or_default() += 1;
         }
-        let is_hope = |task: Task| task.wakers() > awaiting.get(&task.address()).copied().unwrap_or(0);
+        let is_hope = |task: Task| task.wakers() > awaiting.get(&(task.as_ptr() as usize)).copied().unwrap_or(0);
         if self.tasks().chain(root).any(is_hope) {
             return Ok(());
         }

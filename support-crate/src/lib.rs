@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `block_on` | the least executor: one future, one thread |
 //! | `task` | one allocation that a future is pinned in, and what its wakers are |
+//! | `join` | [`JoinHandle`] and [`JoinError`] |
 //! | `executor` | the queue and the loop |
 //! | `runtime` | [`Runtime`] and [`Handle`]: the engine as you hold it |
 //! | `inbox` | how other threads reach the loop, and wake it from its sleep |
@@ -52,6 +53,7 @@
 mod block_on;
 mod executor;
 mod inbox;
+mod join;
 pub mod net;
 mod pool;
 pub mod probe;
@@ -69,11 +71,12 @@ mod yield_now;
 
 pub use block_on::block_on;
 
+pub use join::{JoinError, JoinHandle};
 pub use net::{Async, TcpListener, TcpStream, UdpSocket};
 pub use retry::Retry;
 pub use runtime::{Handle, Runtime, Stats};
 pub use stall::{Stalled, Waiting};
-pub use task::{JoinError, JoinHandle};
+
 pub use timer::{Elapsed, Interval, Sleep, Timeout};
 pub use trace::{Entry, Source, Timeline, What};
 pub use waker::{CountingWaker, LoggingWaker, WakerCall};

@@ -8,9 +8,10 @@
 //! * **R1** A handle's pointer is that of an `Arc`, and all handles of an engine together own one count of it, which the last one gives back.
 
 use crate::executor::{Local, Shared};
+use crate::join::JoinHandle;
 use crate::reactor::Reactor;
 use crate::stall::Stalled;
-use crate::task::{JoinHandle, Task};
+use crate::task::Task;
 use crate::timer::{Interval, Sleep, Timeout, Timers};
 use crate::trace::{Recorder, Step, Timeline};
 use futures::task::{LocalFutureObj, LocalSpawn, SpawnError};

@@ -36,15 +36,13 @@
 //!   cleared. From `COMPLETE` on the engine leaves the stage to the join handle, if there is one. A task is freed only when it is empty.
 
 use crate::executor::Shared;
+use crate::join::JoinError;
 use crate::pool;
-use crate::probe::Address;
 use crate::sync::AtomicU32;
 use std::alloc::Layout;
-use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
@@ -262,6 +260,46 @@ impl Task {
         }
     }
 
+    // ---- for its join handle ---------------------------------------------------------------------------------
+
+    /// Has this waker called at the end. `true` if the end came meanwhile: then it is not kept.
+    pub(crate) fn wake_at_the_end(self, waker: &Waker) -> bool {
+        // SAFETY: the engine's thread (T1); comparing wakers runs no foreign code.
+        let known = unsafe { &*self.header().joiner.get() }.as_ref().is_some_and(|known| known.will_wake(waker));
+        if !known {
+            drop(self.swap_joiner(Some(waker.clone())));
+            if self.is_complete() {
+                drop(self.swap_joiner(None));
+            }
+        }
+        self.is_complete()
+    }
+
+    /// Takes the output out.
+    ///
+    /// # Safety
+    ///
+    /// The task is complete and of this future's type; the caller is its join handle.
+    pub(crate) unsafe fn take<F: Future>(self) -> Result<F::Output, JoinError> {
+        assert!(!self.has(TAKEN), "a JoinHandle was polled again after it gave its output");
+        self.set(TAKEN);
+        // SAFETY: the caller's, and T6.
+        unsafe { ManuallyDrop::take(&mut (*stage::<F>(self)).output) }
+    }
+
+    /// The join handle is gone: nobody wants the output, now or later.
+    pub(crate) fn leave(self) {
+        self.unset(JOINED);
+        if !self.has(COMPLETE) {
+            drop(self.swap_joiner(None));
+        } else if !self.has(TAKEN) {
+            self.set(TAKEN);
+            // SAFETY: the output is there, and the handle was the only one that could look (T6).
+            unsafe { (self.header().vtable.clear)(self) };
+        }
+        self.release_here();
+    }
+
     fn swap_joiner(self, waker: Option<Waker>) -> Option<Waker> {
         let now = isize::from(waker.is_some());
         // SAFETY: the engine's thread (T1), and no foreign code runs between reading and writing.
@@ -401,9 +439,9 @@ impl Task {
         (self.header().vtable.name)()
     }
 
-    /// The address of the allocation: the data pointer of its wakers.
-    pub(crate) fn address(self) -> usize {
-        self.0.as_ptr() as usize
+    /// The allocation: the data pointer of its wakers.
+    pub(crate) fn as_ptr(self) -> *const Header {
+        self.0.as_ptr()
     }
 
     /// The data pointer of the waker that waits for this task's output.
@@ -590,169 +628,3 @@ fn from_data(data: *const ()) -> Task {
     // SAFETY: only `borrowed_waker` and the clone above make such wakers, of a pointer that is not null.
     Task(unsafe { NonNull::new_unchecked(data.cast_mut().cast()) })
 }
-
-// ---- the join handle -----------------------------------------------------------------------------------------
-
-/// Owns the right to a task's output. A future of `Result<T, JoinError>`.
-///
-/// Dropping it detaches the task, which goes on; what it returns is then dropped. (Tokio's convention; smol's
-/// cancels instead.) Await it in another task, or give it to [`Runtime::block_on`](crate::Runtime::block_on).
-///
-/// # Panics
-///
-/// Polling it again after it gave its output panics.
-#[must_use = "dropping the handle detaches the task; await it, or say `let _ =` or `drop`"]
-pub struct JoinHandle<T> {
-    task: Task,
-    /// Reads the output out of the stage of the right type.
-    take: unsafe fn(Task) -> Result<T, JoinError>,
-    /// Not `Send`: the output need not be.
-    local: PhantomData<*const T>,
-}
-
-impl<T> JoinHandle<T> {
-    /// Takes over the reference that [`Task::new`] counted for it.
-    pub(crate) fn new<F: Future<Output = T>>(task: Task, _: PhantomData<F>) -> Self {
-        Self { task, take: take::<F>, local: PhantomData }
-    }
-
-    /// Drops the task's future now, or, if it is being polled at this moment, right after that poll. The
-    /// handle then gives a [`JoinError`] for which [`JoinError::is_cancelled`] holds. Does nothing to a
-    /// task that is complete.
-    pub fn abort(&self) {
-        self.task.abort();
-    }
-
-    /// Whether the output (or the error) is there to be taken.
-    pub fn is_finished(&self) -> bool {
-        self.task.is_complete()
-    }
-
-    /// The address of the task's allocation. It is the same for as long as the task exists.
-    pub fn task_address(&self) -> Address {
-        Address::of_ptr(self.task.0.as_ptr())
-    }
-}
-
-unsafe fn take<F: Future>(task: Task) -> Result<F::Output, JoinError> {
-    // SAFETY: the caller, a join handle of the right type on the engine's thread, vouches that the output is there (T6).
-    unsafe { ManuallyDrop::take(&mut (*stage::<F>(task)).output) }
-}
-
-impl<T> Future for JoinHandle<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.task.is_complete() {
-            assert!(!self.task.has(TAKEN), "a JoinHandle was polled again after it gave its output");
-            self.task.set(TAKEN);
-            // SAFETY: T6, on the engine's thread since a handle is not `Send`; `take` fits the future's type.
-            return Poll::Ready(unsafe { (self.take)(self.task) });
-        }
-        // SAFETY: T1; comparing wakers runs no foreign code.
-        let known = unsafe { &*self.task.header().joiner.get() }.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !known {
-            // Cloning and dropping a waker is foreign code: it may even have driven the engine, so look again.
-            drop(self.task.swap_joiner(Some(cx.waker().clone())));
-            if self.task.is_complete() {
-                drop(self.task.swap_joiner(None));
-                return self.poll(cx);
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
-        self.task.unset(JOINED);
-        if self.task.is_complete() {
-            if !self.task.has(TAKEN) {
-                self.task.set(TAKEN);
-                // SAFETY: the output is there, and this was the only one that could look (T6).
-                unsafe { (self.task.header().vtable.clear)(self.task) };
-            }
-        } else {
-            drop(self.task.swap_joiner(None));
-        }
-        self.task.release_here();
-    }
-}
-
-impl<T> fmt::Debug for JoinHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle")
-            .field("task", &self.task)
-            .field("spawned_at", &format_args!("{}", self.task.at()))
-            .field("is_finished", &self.is_finished())
-            .finish()
-    }
-}
-
-// A handle refers to its task, never into it: it may be moved at will, whatever `T` is.
-impl<T> Unpin for JoinHandle<T> {}
-
-/// Why a task gave no output: it panicked, or it was cancelled.
-// One word wide: it is part of every task's allocation.
-pub struct JoinError(Box<Cause>);
-
-enum Cause {
-    Cancelled,
-    Panicked(Box<dyn Any + Send>),
-}
-
-impl JoinError {
-    fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self(Box::new(Cause::Panicked(payload)))
-    }
-
-    pub(crate) fn cancelled() -> Self {
-        Self(Box::new(Cause::Cancelled))
-    }
-
-    /// Whether the future panicked, in a poll or in its drop.
-    pub fn is_panic(&self) -> bool {
-        matches!(*self.0, Cause::Panicked(_))
-    }
-
-    /// Whether it was dropped before it was done: by [`JoinHandle::abort`], or because its runtime was dropped.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(*self.0, Cause::Cancelled)
-    }
-
-    /// The panic's payload, for [`std::panic::resume_unwind`].
-    ///
-    /// # Panics
-    ///
-    /// If the task was cancelled: ask [`JoinError::is_panic`] first.
-    pub fn into_panic(self) -> Box<dyn Any + Send> {
-        match *self.0 {
-            Cause::Panicked(payload) => payload,
-            Cause::Cancelled => panic!("the task was cancelled; it did not panic"),
-        }
-    }
-
-    /// The panic's message, where its payload is text.
-    pub fn message(&self) -> Option<&str> {
-        let Cause::Panicked(payload) = &*self.0 else { return None };
-        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-    }
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.is_panic(), self.message()) {
-            (false, _) => f.write_str("the task was cancelled"),
-            (true, Some(message)) => write!(f, "the task panicked: {message}"),
-            (true, None) => f.write_str("the task panicked"),
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinError({self})")
-    }
-}
-
-impl std::error::Error for JoinError {}

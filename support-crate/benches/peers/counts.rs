@@ -8,13 +8,11 @@ use std::process::{Command, Stdio};
 use crate::sampling::{Results, child, operations, progress_bar};
 use crate::table::{Cell, Kind};
 
-const FEW: u64 = 1;
-const MORE: u64 = 3;
-
 /// Instructions of user code. Rows that depend on the system's answers, or on other threads, are left out.
 pub(crate) fn instructions(cells: &[Vec<&Cell>], results: &mut Results) {
     let tool = Tool {
         name: "valgrind",
+        iterations: (1, 3),
         arguments: &["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"],
         total: |stderr| {
             let line = stderr.lines().find(|line| line.contains("refs:"))?;
@@ -24,7 +22,7 @@ pub(crate) fn instructions(cells: &[Vec<&Cell>], results: &mut Results) {
     for cell in tool.cells(cells, |kind| kind == Kind::Computes, "instructions", results) {
         match tool.per_operation(cell) {
             Ok(count) => _ = results.instructions.insert((cell.row.id, cell.column), count),
-            Err(why) => results.failures.push(format!("instructions of {} on {}: {why}", cell.row.id, cell.column)),
+            Err(why) => results.notes.push(format!("instructions of {} on {}: {why}", cell.row.id, cell.column)),
         }
     }
 }
@@ -33,6 +31,7 @@ pub(crate) fn instructions(cells: &[Vec<&Cell>], results: &mut Results) {
 pub(crate) fn syscalls(cells: &[Vec<&Cell>], results: &mut Results) {
     let tool = Tool {
         name: "strace",
+        iterations: (2, 12),
         arguments: &["-f", "-c", "-U", "calls,name", "--"],
         total: |stderr| {
             let line = stderr.lines().rev().find(|line| line.trim_end().ends_with("total"))?;
@@ -42,7 +41,7 @@ pub(crate) fn syscalls(cells: &[Vec<&Cell>], results: &mut Results) {
     for cell in tool.cells(cells, |kind| kind != Kind::Computes, "system calls", results) {
         match tool.per_operation(cell) {
             Ok(count) => _ = results.syscalls.insert((cell.row.id, cell.column), count),
-            Err(why) => results.failures.push(format!("system calls of {} on {}: {why}", cell.row.id, cell.column)),
+            Err(why) => results.notes.push(format!("system calls of {} on {}: {why}", cell.row.id, cell.column)),
         }
     }
 }
@@ -50,6 +49,8 @@ pub(crate) fn syscalls(cells: &[Vec<&Cell>], results: &mut Results) {
 /// A program that runs another one and reports a total on its standard error.
 struct Tool {
     name: &'static str,
+    /// Of the two samples.
+    iterations: (u64, u64),
     arguments: &'static [&'static str],
     total: fn(&str) -> Option<f64>,
 }
@@ -76,9 +77,14 @@ impl Tool {
     }
 
     fn per_operation(&self, cell: &Cell) -> Result<f64, String> {
-        let (few, few_operations) = self.run(cell, FEW)?;
-        let (more, more_operations) = self.run(cell, MORE)?;
-        Ok((more - few) / (more_operations - few_operations) as f64)
+        let (few, few_operations) = self.run(cell, self.iterations.0)?;
+        let (more, more_operations) = self.run(cell, self.iterations.1)?;
+        if more_operations == few_operations {
+            return Err("it has a single iteration".to_owned());
+        }
+        let count = (more - few) / (more_operations - few_operations) as f64;
+        // Where threads beside it do as they please, the difference says nothing.
+        if count >= 0.0 { Ok(count) } else { Err("more iterations cost less".to_owned()) }
     }
 
     fn run(&self, cell: &Cell, iterations: u64) -> Result<(f64, u64), String> {

@@ -202,6 +202,9 @@ fn run(options: &Options, table: &Table) -> ExitCode {
         }
         println!("written to {}", path.display());
     }
+    for note in &results.notes {
+        eprintln!("note: {note}");
+    }
     for failure in &results.failures {
         eprintln!("error: {failure}");
     }

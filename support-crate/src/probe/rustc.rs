@@ -343,7 +343,7 @@ fn locals(mir: &str) -> HashMap<String, BTreeMap<String, Vec<String>>> {
     let mut current = None;
     for line in mir.lines().filter(|line| !line.starts_with("print-type-size")) {
         if let Some(header) = line.strip_prefix("fn ") {
-            let body = header.split_once("(_1: Pin<&mut {async").and_then(|(_, rest)| rest.split_once("}>"));
+            let body = header.split_once("Pin<&mut {async").and_then(|(_, rest)| rest.split_once("}>"));
             current = body.map(|(rest, _)| format!("{{async{rest}}}"));
         }
         let Some(future) = &current else { continue };
