@@ -246,17 +246,17 @@ impl fmt::Display for Ran {
 
 /// The instructions that the compiler makes of one function; made by [`assembly!`](crate::assembly!).
 ///
-/// Two are equal when the instructions are, one by one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Two are equal when the instructions are, one by one. What does not compile is equal to nothing.
+#[derive(Debug, Clone)]
 pub struct Assembly {
-    instructions: Vec<String>,
+    instructions: Result<Vec<String>, CompileError>,
 }
 
 impl Assembly {
     /// Asks for the instructions of a function that is written out and has no type parameters.
     ///
     /// # Panics
-    /// When the function does not compile, or the compiler cannot be asked.
+    /// When the compiler cannot be asked.
     #[doc(hidden)]
     #[track_caller]
     pub fn ask(site: &Site, function: &str) -> Self {
@@ -264,15 +264,15 @@ impl Assembly {
         let program = format!("{NAMES}\n#[unsafe(no_mangle)] pub {function}\n");
         let output = rustc(site, &program, ["--crate-type=lib", "-Copt-level=2", "-Cdebuginfo=0", "--emit=asm=-"]);
         if let Some((_, error)) = errors_in(&output.stderr).next() {
-            panic!("there are no instructions: the function does not compile. {error}");
+            return Self { instructions: Err(error) };
         }
         assert!(output.status.success(), "the compiler gave no instructions. It said:\n{}", output.stderr);
-        Self { instructions: instructions_in(&output.stdout) }
+        Self { instructions: Ok(instructions_in(&output.stdout)) }
     }
 
-    /// The instructions, in this processor's own language.
+    /// The instructions, in this processor's own language; none when the function does not compile.
     pub fn instructions(&self) -> &[String] {
-        &self.instructions
+        self.instructions.as_deref().unwrap_or_default()
     }
 
     /// Shows the instructions in a notebook.
@@ -281,12 +281,18 @@ impl Assembly {
     }
 }
 
+impl PartialEq for Assembly {
+    fn eq(&self, other: &Self) -> bool {
+        matches!((&self.instructions, &other.instructions), (Ok(mine), Ok(theirs)) if mine == theirs)
+    }
+}
+
 impl fmt::Display for Assembly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, instruction) in self.instructions.iter().enumerate() {
-            write!(f, "{}    {instruction}", if i == 0 { "" } else { "\n" })?;
+        match &self.instructions {
+            Ok(lines) => f.write_str(&lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")),
+            Err(error) => write!(f, "    refused, {error}"),
         }
-        Ok(())
     }
 }
 
@@ -406,7 +412,7 @@ macro_rules! verdicts {
 /// ```
 ///
 /// # Panics
-/// When the function does not compile, or the compiler cannot be asked.
+/// When the compiler cannot be asked.
 #[macro_export]
 macro_rules! assembly {
     ($($function:tt)*) => { $crate::probe::Assembly::ask(&$crate::__site!(), ::std::stringify!($($function)*)) };
@@ -667,5 +673,13 @@ mod tests {
         let plain = crate::assembly! { fn pick(from: &mut [u64], i: usize) -> u64 { from[i] } };
         let pinned = crate::assembly! { fn pick(from: Pin<&mut [u64]>, i: usize) -> u64 { from[i] } };
         assert_eq!(plain, pinned);
+        assert!(!plain.instructions().is_empty());
+    }
+
+    #[test]
+    fn a_function_that_does_not_compile_has_no_instructions_and_equals_nothing() {
+        let refused = crate::assembly! { fn wrong(n: &u64) -> u64 { n } };
+        assert!(refused.to_string().contains("refused, E0308"), "{refused}");
+        assert_ne!(refused, refused.clone());
     }
 }
