@@ -86,7 +86,7 @@ pub use yield_now::{YieldNow, yield_now};
 pub mod prelude {
     // The probes.
     pub use crate::probe::{Address, CountingAllocator, FutureSlot, Lowered, Region, Slot, XRay, address_of, count_allocations};
-    pub use crate::{assembly, compiles, layout_of, lowered, probe, probe_val, verdicts};
+    pub use crate::{assembly, compiles, expanded, layout_of, lowered, probe, probe_val, verdicts};
 
     // The engine.
     pub use crate::{

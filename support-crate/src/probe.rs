@@ -30,7 +30,7 @@ mod xray;
 
 pub use address::{Address, Region, address_of};
 pub use alloc::{Allocations, CountingAllocator, count_allocations};
-pub use compile::{Assembly, CompileError, Ran, Verdict, Verdicts};
+pub use compile::{Assembly, CompileError, Expanded, Ran, Verdict, Verdicts};
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub use picture::Strips;
 pub use slot::{FutureSlot, Slot};

@@ -4,6 +4,7 @@
 //! compiles!{ … }  ──▶ rustc, checks only  ──▶ Verdict    compiles, or the code of the error; verdicts!{ … } is a table of them
 //!                           └─ .run() ─────▶ Ran        what the program printed, and how it ended
 //! assembly!{ … }  ──▶ rustc, to assembly  ──▶ Assembly   the instructions of one function
+//! expanded!{ … }  ──▶ rustc, macros only  ──▶ Expanded   the code that the macros wrote
 //! ```
 //!
 //! A cell that must not compile can be shown as such by the notebook itself. These macros are for where several verdicts
@@ -165,8 +166,10 @@ impl Verdicts {
             if errors.is_empty() {
                 return Self { rows };
             }
-            for (line, error) in errors {
+            for (line, mut error) in errors {
                 let (i, _) = ends.iter().find(|(_, end)| line <= *end).expect("the error is in one of the snippets");
+                // The function around a snippet is ours; the reader has not written it.
+                error.message = error.message.replace(&format!("snippet_{i}::"), "");
                 rows[*i].1.errors.push(error);
             }
         }
@@ -293,6 +296,61 @@ impl fmt::Display for Assembly {
     }
 }
 
+/// Code after its macros have run; made by [`expanded!`](crate::expanded!).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expanded {
+    lines: Vec<String>,
+}
+
+impl Expanded {
+    /// Asks for the items with all macros expanded.
+    ///
+    /// # Panics
+    /// When a macro refuses the items, or the compiler cannot be asked.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn ask(site: &Site, items: &str) -> Self {
+        let output = rustc(site, items, ["--crate-type=lib", "-Zunpretty=expanded"]);
+        if let Some((_, error)) = errors_in(&output.stderr).next() {
+            panic!("there is nothing to show: the snippet is refused. {error}");
+        }
+        assert!(output.status.success(), "the compiler did not expand the snippet. It said:\n{}", output.stderr);
+        Self { lines: code_in(&output.stdout) }
+    }
+
+    /// The items whose first line contains these words, with all that is in them; empty where there is none.
+    pub fn part(&self, words: &str) -> String {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let mut part = Vec::new();
+        let mut open = None;
+        for line in &self.lines {
+            match open {
+                Some(start) if indent(line) > start => {}
+                Some(start) if line.trim_start().starts_with('}') && indent(line) == start => open = None,
+                _ if line.contains(words) => open = Some(indent(line)),
+                _ => {
+                    open = None;
+                    continue;
+                }
+            }
+            part.push(line.as_str());
+        }
+        let margin = part.iter().map(|line| indent(line)).min().unwrap_or(0);
+        part.iter().map(|line| &line[margin..]).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Shows the code in a notebook.
+    pub fn evcxr_display(&self) {
+        to_notebook(&[("text/plain", &self.to_string())]);
+    }
+}
+
+impl fmt::Display for Expanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
 /// Whether a snippet compiles, and if not, which error the compiler gives.
 ///
 /// The snippet is what would stand in `main`: statements and items. It sees the standard library, the names that the prelude
@@ -360,6 +418,23 @@ macro_rules! assembly {
     ($($function:tt)*) => { $crate::probe::Assembly::ask(&$crate::__site!(), ::std::stringify!($($function)*)) };
 }
 
+/// The code that the macros in these items wrote. Attributes, most of them lists of lints, are left out, and so are paths into
+/// what a macro keeps private.
+///
+/// The flag for this is unstable, so `RUSTC_BOOTSTRAP=1` is set for that one process.
+///
+/// ```
+/// let code = pinlab::expanded! { #[derive(Clone)] struct Point { x: i32 } };
+/// assert!(code.part("fn clone(").contains("self.x"));
+/// ```
+///
+/// # Panics
+/// When a macro refuses the items, or the compiler cannot be asked.
+#[macro_export]
+macro_rules! expanded {
+    ($($items:tt)*) => { $crate::probe::Expanded::ask(&$crate::__site!(), ::std::stringify!($($items)*)) };
+}
+
 /// What the prelude has from the standard library.
 const NAMES: &str = "#![allow(warnings)]
 use std::{future::Future, marker::PhantomPinned, pin::{Pin, pin}, task::{Context, Poll, Waker}, time::{Duration, Instant}};";
@@ -377,6 +452,9 @@ fn rustc<const N: usize>(site: &Site, program: &str, arguments: [&str; N]) -> Ou
     let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let mut command = Command::new(&rustc);
     command.args(["--edition=2024", "--crate-name=snippet", "--color=never"]).args(arguments).arg("-");
+    if arguments.iter().any(|argument| argument.starts_with("-Z")) {
+        command.env("RUSTC_BOOTSTRAP", "1");
+    }
     site.lend_dependencies(program, &mut command);
     let output = finish(&mut command, program).unwrap_or_else(|error| {
         panic!(
@@ -486,6 +564,34 @@ fn instructions_in(assembly: &str) -> Vec<String> {
         .collect()
 }
 
+/// The lines of expanded code that somebody might have written: without attributes, the compiler's own imports, and private paths.
+fn code_in(expanded: &str) -> Vec<String> {
+    let mut open_brackets = 0;
+    let mut lines = Vec::new();
+    for line in expanded.lines() {
+        let code = line.trim_start();
+        if open_brackets > 0 || code.starts_with("#[") || code.starts_with("#![") {
+            open_brackets += code.matches('[').count();
+            open_brackets -= code.matches(']').count().min(open_brackets);
+        } else if !(code.starts_with("extern crate") || code.starts_with("use std::prelude::")) {
+            lines.push(without_private_paths(line));
+        }
+    }
+    lines
+}
+
+/// `_pin_project::__private::Pin` is `Pin`.
+fn without_private_paths(line: &str) -> String {
+    let mut parts = line.split("__private::");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let path = text.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == ':').len();
+        text.truncate(path);
+        text += part;
+    }
+    text
+}
+
 /// `.Lanon.8c6b0ae4….1` names a constant by a hash over the whole program; which constant it is, the number at the end says.
 fn without_hash(instruction: &str) -> String {
     let Some((before, rest)) = instruction.split_once("anon.") else { return instruction.to_owned() };
@@ -544,6 +650,16 @@ mod tests {
     fn a_snippet_may_use_the_crates_that_its_cell_has() {
         assert!(crate::compiles! { #[pin_project::pin_project] struct Wrapper<F>(#[pin] F); }.compiles());
         assert_eq!(crate::compiles! { use no_such_crate::Thing; }.code(), Some("E0432"));
+    }
+
+    #[test]
+    fn what_a_macro_wrote_is_shown_without_its_lints() {
+        let code = crate::expanded! { #[pin_project::pin_project] struct Wrapper<F> { #[pin] inner: F, count: u32 } };
+        let project = code.part("fn project<");
+        assert!(project.contains("inner: Pin::new_unchecked(inner),") && project.ends_with('}'), "{project}");
+        assert_eq!(code.part("trait WrapperMustNotImplDrop"), "trait WrapperMustNotImplDrop {}");
+        assert!(!code.to_string().contains("clippy") && !code.to_string().contains("__private"), "{code}");
+        assert_eq!(code.part("no such words"), "");
     }
 
     #[test]
