@@ -16,7 +16,7 @@ const STEP: usize = 8;
 /// Blocks of more steps than this are not kept.
 const MOST_STEPS: usize = 64;
 /// How much is kept, in bytes. Nothing in debug builds: there, tools that watch the allocator are to see each task end.
-const MOST_BYTES: usize = if cfg!(debug_assertions) { 0 } else { 4 << 20 };
+const MOST_BYTES: usize = if cfg!(debug_assertions) { 0 } else { 16 << 20 };
 
 #[derive(Debug)]
 pub(crate) struct Pool {

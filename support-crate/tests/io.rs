@@ -177,7 +177,8 @@ fn a_source_is_taken_out_before_its_descriptor_closes_though_a_clone_lives_on() 
         let waits = pin!(_quiet.as_ref().readable());
         rt.block_on(async { handle.timeout(30 * MS, waits).await.expect_err("nothing was sent to this one") });
         let after = rt.stats();
-        assert_eq!(after.waits - before.waits, 1, "the loop slept through");
+        let waits = after.waits - before.waits; // whole milliseconds first, then what is left of the last one
+        assert!(waits <= 2, "the loop slept through, in {waits} waits");
         assert_eq!(after.sources, 1);
         drop((clone, peer));
     });
