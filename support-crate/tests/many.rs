@@ -235,7 +235,7 @@ fn soak_timers(rounds: usize, each: usize) {
     let mut round = || {
         let fired = Count::default();
         for number in 0..each {
-            let time = Duration::from_micros(random.u64(0..3_000));
+            let time = Duration::from_micros(random.u64(1..3_000));
             let (sleep, fired) = (handle.sleep(time), fired.clone());
             let task = rt.spawn(async move {
                 sleep.await;
