@@ -85,8 +85,8 @@ pub use yield_now::{YieldNow, yield_now};
 /// What the first cell of every notebook imports.
 pub mod prelude {
     // The probes.
-    pub use crate::probe::{Address, FutureSlot, Lowered, Region, Slot, XRay, address_of};
-    pub use crate::{layout_of, lowered, probe, probe_val};
+    pub use crate::probe::{Address, CountingAllocator, FutureSlot, Lowered, Region, Slot, XRay, address_of, count_allocations};
+    pub use crate::{assembly, compiles, expanded, layout_of, lowered, probe, probe_val, verdicts};
 
     // The engine.
     pub use crate::{

@@ -12,11 +12,11 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 /// Sizes are rounded up to multiples of this, which is also the alignment of every block. In bytes.
-const STEP: usize = 16;
+const STEP: usize = 8;
 /// Blocks of more steps than this are not kept.
-const MOST_STEPS: usize = 32;
+const MOST_STEPS: usize = 64;
 /// How much is kept, in bytes. Nothing in debug builds: there, tools that watch the allocator are to see each task end.
-const MOST_BYTES: usize = if cfg!(debug_assertions) { 0 } else { 4 << 20 };
+const MOST_BYTES: usize = if cfg!(debug_assertions) { 0 } else { 16 << 20 };
 
 #[derive(Debug)]
 pub(crate) struct Pool {

@@ -1,11 +1,13 @@
 //! Probes: where a value lives, what its bytes are, what the compiler made of an `async fn`.
 //!
 //! ```text
-//! address_of ── where is it?            an address and its region
-//! XRay ──────── what is in it?          its words, which of them point into itself
-//! lowered! ──── what did rustc make?    the state machine, its saved locals, their offsets
-//! probe! ────── what is promised?       size, align, Unpin, Future, Send
-//! Slot ──────── what if it moves?       a place that stays, for tenants that come and go
+//! address_of ───────── where is it?           an address and its region
+//! XRay ─────────────── what is in it?         its words, which of them point into itself
+//! lowered! ─────────── what did rustc make?   the state machine, its saved locals, their offsets
+//! probe! ───────────── what is promised?      size, align, Unpin, Future, Send
+//! compiles! ────────── is it allowed?         the compiler's verdict; assembly! has the instructions
+//! count_allocations ── what does it cost?     how often memory was asked for
+//! Slot ─────────────── what if it moves?      a place that stays, for tenants that come and go
 //! ```
 //!
 //! Invariants:
@@ -15,6 +17,8 @@
 //! 3. Memory is read as bytes by an assembly load or by the operating system, never as a typed value (see `memory`).
 
 mod address;
+mod alloc;
+mod compile;
 mod lowered;
 mod memory;
 mod picture;
@@ -25,6 +29,8 @@ mod traits;
 mod xray;
 
 pub use address::{Address, Region, address_of};
+pub use alloc::{Allocations, CountingAllocator, count_allocations};
+pub use compile::{Assembly, CompileError, Expanded, Ran, Verdict, Verdicts};
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub use picture::Strips;
 pub use slot::{FutureSlot, Slot};

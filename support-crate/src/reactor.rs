@@ -312,33 +312,32 @@ mod linux {
 
     pub(super) struct EventBuffer {
         pub(super) list: Vec<epoll::Event>,
-        /// The kernel is older than 5.11 or forbids `epoll_pwait2`: use the portable way.
-        unsupported: bool,
     }
 
     impl EventBuffer {
         pub(super) fn new() -> Self {
-            Self { list: Vec::with_capacity(EVENTS), unsupported: false }
+            Self { list: Vec::with_capacity(EVENTS) }
         }
 
         /// `Some(whether the bell rang)`, or `None` where the portable way must be taken.
+        ///
+        /// This wait counts in whole milliseconds. So it ends in the last one before the deadline; the loop looks at the clock, comes back, and
+        /// is sent the portable way, which is exact, for the rest.
         pub(super) fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<Option<bool>> {
             self.list.clear();
-            if self.unsupported {
-                return Ok(None);
-            }
-            // Longer than the system can tell is as good as for ever.
-            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            match epoll::wait(poller, spare_capacity(&mut self.list), timeout.as_ref()) {
-                Ok(_) => {}
-                Err(Errno::INTR) => {} // The caller looks at the clock and comes back.
-                Err(Errno::NOSYS | Errno::PERM) => {
-                    self.unsupported = true;
-                    return Ok(None);
+            let timeout = match timeout {
+                None => None,
+                Some(timeout) if timeout.is_zero() || timeout >= Duration::from_millis(1) => {
+                    // At most some weeks at a time, which is what the system can count.
+                    let whole = timeout.as_millis().min(1 << 30) as i64;
+                    Some(Timespec { tv_sec: whole / 1000, tv_nsec: whole % 1000 * 1_000_000 })
                 }
-                Err(error) => return Err(error.into()),
+                Some(_) => return Ok(None),
+            };
+            match epoll::wait(poller, spare_capacity(&mut self.list), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => Ok(Some(self.list.iter().any(|event| event.data.u64() == usize::MAX as u64))),
+                Err(error) => Err(error.into()),
             }
-            Ok(Some(self.list.iter().any(|event| event.data.u64() == usize::MAX as u64)))
         }
 
         pub(super) fn drain(&mut self, each: &mut impl FnMut(Event)) {

@@ -186,15 +186,23 @@ impl Svg {
 
     /// The whole picture, on its card (invariant 1).
     pub fn finish(&self, width: f64, height: f64) -> String {
+        // JupyterLab draws an SVG as an image and lets a wide one overflow. One without a width of its own fills the column.
+        const COLUMN: f64 = 760.0;
+        let room = if width > COLUMN {
+            format!(r#"width="100%" style="max-width:{width}px""#)
+        } else {
+            format!(r#"width="{width}" height="{height}" style="max-width:100%;height:auto""#)
+        };
         format!(
             concat!(
-                r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" style="max-width:100%;height:auto"{a}>"#,
+                r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" {room} role="img"{a}>"#,
                 "\n<title>{t}</title>\n<desc>{d}</desc>\n",
                 r#"<rect x="0.5" y="0.5" width="{iw}" height="{ih}" rx="8" fill="{card}" stroke="{line}"/>"#,
                 "\n{b}</svg>"
             ),
             w = width,
             h = height,
+            room = room,
             iw = width - 1.0,
             ih = height - 1.0,
             a = self.attributes,

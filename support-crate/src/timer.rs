@@ -204,6 +204,7 @@ pub struct Sleep {
 }
 
 impl Sleep {
+    #[inline]
     pub(crate) fn until(handle: Handle, deadline: Option<Instant>) -> Self {
         Self { handle, deadline, key: None }
     }
@@ -219,11 +220,16 @@ impl Sleep {
         self.deadline = Some(deadline);
     }
 
+    #[inline]
     fn cancel(&mut self) {
         if let Some(key) = self.key.take() {
-            let waker = self.handle.timers().remove(key);
-            drop(waker);
+            self.take_out(key);
         }
+    }
+
+    fn take_out(&self, key: usize) {
+        let waker = self.handle.timers().remove(key);
+        drop(waker);
     }
 }
 
@@ -260,6 +266,7 @@ impl Future for Sleep {
 }
 
 impl Drop for Sleep {
+    #[inline]
     fn drop(&mut self) {
         self.cancel();
     }

@@ -180,8 +180,9 @@ fn run(case: Case) {
             let wakers = std::mem::take(&mut *kept.lock().expect("no panic"));
             Some(thread::spawn(move || {
                 for waker in &wakers {
-                    waker.clone().wake();
-                    drop(waker.clone());
+                    let clone = waker.clone();
+                    waker.wake_by_ref();
+                    drop(clone);
                 }
                 wakers
             }))

@@ -177,7 +177,8 @@ fn a_source_is_taken_out_before_its_descriptor_closes_though_a_clone_lives_on() 
         let waits = pin!(_quiet.as_ref().readable());
         rt.block_on(async { handle.timeout(30 * MS, waits).await.expect_err("nothing was sent to this one") });
         let after = rt.stats();
-        assert_eq!(after.waits - before.waits, 1, "the loop slept through");
+        let waits = after.waits - before.waits; // whole milliseconds first, then what is left of the last one
+        assert!(waits <= 2, "the loop slept through, in {waits} waits");
         assert_eq!(after.sources, 1);
         drop((clone, peer));
     });
@@ -278,21 +279,19 @@ fn a_waker_that_is_dropped_because_its_source_cannot_be_watched_may_use_the_reac
     }
     impl Drop for Last {
         fn drop(&mut self) {
-            drop(ENGINE.with_borrow_mut(|engine| engine.as_mut().expect("set by the test").1.take()));
+            // After the test's end, when the last one goes, there is no engine.
+            drop(ENGINE.with_borrow_mut(|engine| engine.as_mut().and_then(|(_, stream)| stream.take())));
         }
     }
     /// A waker whose clones are new ones, so that each is the last of its kind.
     fn fresh() -> std::task::RawWaker {
         use std::task::{RawWaker, RawWakerVTable};
-        static FRESH: RawWakerVTable = RawWakerVTable::new(
-            |_| fresh(),
-            // SAFETY (here and below): the data comes from `fresh`, and is given back once.
-            |data| drop(unsafe { Arc::from_raw(data.cast::<Last>()) }),
-            |_| {},
-            // SAFETY: as above.
-            |data| drop(unsafe { Arc::from_raw(data.cast::<Last>()) }),
-        );
+        static FRESH: RawWakerVTable = RawWakerVTable::new(|_| fresh(), give_back, |_| {}, give_back);
         RawWaker::new(Arc::into_raw(Arc::new(Last)).cast(), &FRESH)
+    }
+    unsafe fn give_back(data: *const ()) {
+        // SAFETY: the data comes from `fresh`, and each waker gives it back once.
+        drop(unsafe { Arc::from_raw(data.cast::<Last>()) });
     }
     let rt = runtime();
     let handle = rt.handle();
@@ -305,7 +304,6 @@ fn a_waker_that_is_dropped_because_its_source_cannot_be_watched_may_use_the_reac
     assert!(result.is_err());
     assert_eq!(rt.stats().sources, 1, "the drop has taken the stream out of the reactor");
     ENGINE.set(None);
-    std::mem::forget(waker); // its own drop would look for the engine
 }
 
 /// Row 40.
@@ -484,7 +482,7 @@ fn a_byte_out_of_band_does_not_make_a_reader_spin() {
         let mut buffer = [0; 16];
         let _ = rt.block_on(handle.timeout(100 * MS, async {
             loop {
-                (&ours).read(&mut buffer).await.expect("loopback");
+                assert_ne!((&ours).read(&mut buffer).await.expect("loopback"), 0, "not the end");
             }
         }));
         let waits = rt.stats().waits - before.waits;

@@ -403,7 +403,8 @@ fn a_pending_future_is_dropped_with_its_runtime_though_another_thread_keeps_its_
         drops.expect(1);
         let waker = thread::spawn(move || {
             waker.wake_by_ref();
-            waker.clone().wake();
+            let clone = waker.clone();
+            clone.wake();
             waker
         });
         waker.join().expect("no panic").wake();

@@ -59,6 +59,8 @@ impl Model {
             if state.polls == state.ends_at {
                 (state.done, state.output) = (true, state.handle);
                 self.drops += 1 + usize::from(!state.handle);
+            } else if wakes_itself(task, state.polls) {
+                self.wake(task);
             }
             return;
         }
@@ -75,6 +77,11 @@ impl Model {
         state.handle = false;
         self.drops += usize::from(std::mem::take(&mut state.output));
     }
+}
+
+/// Whether a task wakes itself in this poll.
+fn wakes_itself(task: usize, polls: usize) -> bool {
+    (task + polls).is_multiple_of(3)
 }
 
 struct Subject {
@@ -95,6 +102,9 @@ impl Future for Subject {
         self.wakers.borrow_mut().push((self.id, cx.waker().clone()));
         if self.polls == self.ends_at {
             return Poll::Ready(self.output.take().expect("ready once"));
+        }
+        if wakes_itself(self.id, self.polls) {
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
@@ -205,15 +215,13 @@ fn run(seed: u64, steps: usize) {
                     model.abort(task);
                 }
             }
-            (22, _, Some(task)) => {
-                if handles[task].take().is_some() {
-                    model.drop_handle(task);
-                }
+            (22, _, Some(task)) if handles[task].is_some() => {
+                drop(handles[task].take());
+                model.drop_handle(task);
             }
-            (23, ..) if random.u8(0..40) == 0 => {
-                if rt.take().is_some() {
-                    (0..model.tasks.len()).for_each(|task| model.abort(task));
-                }
+            (23, ..) if rt.is_some() && random.u8(0..40) == 0 => {
+                drop(rt.take());
+                (0..model.tasks.len()).for_each(|task| model.abort(task));
             }
             _ => {}
         }

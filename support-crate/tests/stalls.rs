@@ -233,3 +233,27 @@ fn many_clones_given_back_by_many_threads_end_in_a_stall() {
         }
     });
 }
+
+/// The engine counts wakers and awaited handles against each other; who awaits with a waker that is not the engine's must not spoil the sum.
+#[test]
+fn handles_awaited_with_foreign_wakers_hide_no_hope() {
+    within(SOON, || {
+        let rt = runtime();
+        let (gate, next) = (Gate::default(), Gate::default());
+        let (theirs, opens) = (gate.clone(), next.clone());
+        let opener = rt.spawn(async move {
+            gate.await;
+            opens.open();
+        });
+        let mut waiting: Vec<_> = vec![opener, rt.spawn(pending()), rt.spawn(pending())];
+        for handle in &mut waiting {
+            assert!(common::poll(std::pin::Pin::new(handle), std::task::Waker::noop()).is_pending());
+        }
+        let helper = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            theirs.open();
+        });
+        rt.try_block_on(next).expect("the thread has the gate, and behind it waits who opens the next one");
+        helper.join().expect("no panic");
+    });
+}

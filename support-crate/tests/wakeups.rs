@@ -70,7 +70,11 @@ fn hammer(rounds: usize, armed_socket: bool) {
                 match random.u8(0..3) {
                     0 => waker.wake(),
                     1 => waker.wake_by_ref(),
-                    _ => waker.clone().wake(),
+                    _ => {
+                        let clone = waker.clone();
+                        drop(waker);
+                        clone.wake();
+                    }
                 }
             }
         }));
@@ -158,7 +162,8 @@ fn waking_oneself_twice_is_one_more_poll() {
         log.say(format!("poll {polls}"));
         if polls == 1 {
             cx.waker().wake_by_ref();
-            cx.waker().clone().wake();
+            let clone = cx.waker().clone();
+            clone.wake();
         }
         Poll::<()>::Pending
     })));
@@ -400,6 +405,7 @@ fn what_happens_while_a_waker_is_cloned_is_not_missed() {
     thread_local! {
         static RUNTIME: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
         static TURNS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+        static ALIVE: std::cell::Cell<isize> = const { std::cell::Cell::new(0) };
     }
     static DRIVES: RawWakerVTable = RawWakerVTable::new(
         |_| {
@@ -408,25 +414,30 @@ fn what_happens_while_a_waker_is_cloned_is_not_missed() {
                 thread::sleep(Duration::from_millis(10));
                 RUNTIME.with_borrow(|rt| rt.as_ref().expect("set by the test").run_until_stalled());
             }
+            ALIVE.set(ALIVE.get() + 1);
             RawWaker::new(std::ptr::null(), &DRIVES)
         },
+        |_| ALIVE.set(ALIVE.get() - 1),
         |_| {},
-        |_| {},
-        |_| {},
+        |_| ALIVE.set(ALIVE.get() - 1),
     );
+    ALIVE.set(1); // the one below
     // SAFETY: the data is not used.
     let waker = unsafe { Waker::new(std::ptr::null(), &DRIVES) };
     let rt = Rc::new(runtime());
     RUNTIME.set(Some(rt.clone()));
-    let mut task = pin!(rt.spawn(yield_now()));
+    let mut task = Box::pin(rt.spawn(yield_now()));
     TURNS.set(1);
     assert!(poll(task.as_mut(), &waker).is_ready(), "the task ended while the waker was cloned");
+    drop(task);
+    assert_eq!(ALIVE.get(), 1, "and the clone, which came too late, was given back");
 
     let mut sleep = pin!(rt.handle().sleep(Duration::from_millis(5)));
     TURNS.set(2);
     assert!(poll(sleep.as_mut(), Waker::noop()).is_pending());
     TURNS.set(1);
     assert!(poll(sleep.as_mut(), &waker).is_ready(), "the timer fired while the waker was cloned");
+    assert_eq!(ALIVE.get(), 1);
     RUNTIME.set(None);
 }
 

@@ -21,6 +21,9 @@ use pinlab::prelude::*;"#;
 /// Seconds that a cell may take if its metadata does not say otherwise.
 pub(crate) const DEFAULT_LIMIT: u64 = 60;
 
+/// Seconds that the first cell may take, which compiles the support crate: a slow or busy machine needs them.
+pub(crate) const FIRST_LIMIT: u64 = 300;
+
 /// What a cell's metadata tells the runner, under the key `pinlab`. A key that is not listed here is a typing error.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -340,6 +343,17 @@ mod tests {
         assert_eq!(notebook.cells[1].source, "fn double(x: u8) -> u8 { x }");
         assert_eq!(solved.cells[1].source, "fn double(x: u8) -> u8 { x * 2 }");
         assert_eq!(solved.cells[2].source, notebook.cells[2].source);
+    }
+
+    #[test]
+    fn a_tidy_notebook_is_numbered_from_one_and_does_not_say_when_it_ran() {
+        let mut json = notebook(vec![code("x", vec![])]).json().clone();
+        json["cells"][1]["execution_count"] = json!(17);
+        json["cells"][1]["metadata"]["execution"] = json!({"iopub.status.busy": "now"});
+        let ran = Notebook::parse("a.ipynb".as_ref(), &json.to_string()).unwrap();
+        let tidy = ran.tidy().unwrap();
+        assert_eq!(tidy.cells[1].execution_count, Some(2));
+        assert_eq!(tidy.json()["cells"][1]["metadata"], json!({}));
     }
 
     #[test]

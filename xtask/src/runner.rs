@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
-use crate::notebook::{Kind, Notebook};
+use crate::notebook::{FIRST_LIMIT, Kind, Notebook};
 use crate::setup::Lab;
 
 /// Why a run ended before its last cell.
@@ -36,7 +36,8 @@ pub(crate) fn execute(
     input.write_all(notebook.text().as_bytes())?;
     input.rewind()?;
     let output = scratch.path().join("executed.ipynb");
-    let limit = notebook.code().map(|cell| cell.limit()).max().unwrap_or_default();
+    // The client knows one limit for all cells.
+    let limit = notebook.code().map(|cell| cell.limit()).max().unwrap_or_default().max(FIRST_LIMIT);
 
     let mut command = lab.jupyter("nbconvert");
     command

@@ -79,6 +79,9 @@ impl Tool {
     fn per_operation(&self, cell: &Cell) -> Result<f64, String> {
         let (few, few_operations) = self.run(cell, self.iterations.0)?;
         let (more, more_operations) = self.run(cell, self.iterations.1)?;
+        if more_operations == few_operations {
+            return Err("it has a single iteration".to_owned());
+        }
         let count = (more - few) / (more_operations - few_operations) as f64;
         // Where threads beside it do as they please, the difference says nothing.
         if count >= 0.0 { Ok(count) } else { Err("more iterations cost less".to_owned()) }

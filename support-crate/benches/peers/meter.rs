@@ -111,6 +111,14 @@ pub(crate) async fn measure_async(budget: Budget, ops: u64, mut once: impl Async
     run.finish()
 }
 
+/// Measures `once` a single time, cold: what the first of its kind costs a program.
+pub(crate) fn measure_cold(budget: Budget, ops: u64, once: impl FnOnce()) -> Sample {
+    let mut run = Run::start(budget);
+    once();
+    run.ops += ops;
+    run.finish()
+}
+
 struct Run {
     budget: Budget,
     iterations: u64,

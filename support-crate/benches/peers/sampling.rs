@@ -82,8 +82,10 @@ pub(crate) fn child(cell: &Cell) -> Command {
 fn ask(mut command: Command) -> Result<Sample, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     if !output.status.success() {
+        // A panic says in its first line where it was, and in the second what.
         let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{}: {}", output.status, stderr.trim().lines().next().unwrap_or("no message")));
+        let said: Vec<&str> = stderr.trim().lines().take(2).collect();
+        return Err(format!("{}: {}", output.status, said.join(" ")));
     }
     from_line(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| "it printed no sample".to_owned())
 }

@@ -10,13 +10,14 @@ use std::task::{Context, Poll, Waker};
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 
-use crate::meter::{Budget, Sample, measure};
+use crate::meter::{Budget, Sample, measure, measure_cold};
 use crate::runtime::{SelfWake, Spawn};
 use crate::table::{FLOOR, Table};
 
 pub(crate) fn add<R: Spawn>(table: &mut Table) {
     table.add("S3", R::NAME, |budget| spawn_and_join::<R>(budget, 25_000));
     table.add("spawn", R::NAME, |budget| spawn_and_join::<R>(budget, 100_000));
+    table.add("spawn-cold", R::NAME, spawn_and_join_cold::<R>);
     table.add("yield", R::NAME, |budget| yields::<R>(budget, 1, 10_000));
     table.add("S5", R::NAME, |budget| yields::<R>(budget, 300, 300));
     table.add("S12", R::NAME, |budget| yields::<R>(budget, 200, 1_000));
@@ -29,6 +30,7 @@ pub(crate) fn add<R: Spawn>(table: &mut Table) {
 pub(crate) fn add_floor(table: &mut Table) {
     table.add("S3", FLOOR, |budget| floor_of_spawn(budget, 25_000));
     table.add("spawn", FLOOR, |budget| floor_of_spawn(budget, 100_000));
+    table.add("spawn-cold", FLOOR, |budget| measure_cold(budget, 100_000, || boxes(100_000)));
     table.add("yield", FLOOR, |budget| floor_of_yields(budget, 1, 10_000));
     table.add("S5", FLOOR, |budget| floor_of_yields(budget, 300, 300));
     table.add("S12", FLOOR, |budget| floor_of_yields(budget, 200, 1_000));
@@ -42,36 +44,47 @@ pub(crate) fn add_floor(table: &mut Table) {
 fn spawn_and_join<R: Spawn>(budget: Budget, tasks: u64) -> Sample {
     let mut rt = R::new();
     let spawner = rt.spawner();
-    measure(budget, tasks, || {
-        let sum = rt.block_on(async {
-            let mut handles = Vec::with_capacity(tasks as usize);
-            for n in 0..tasks {
-                handles.push(R::spawn(&spawner, async move { n }));
-            }
-            let mut sum = 0;
-            for handle in handles {
-                sum += handle.await;
-            }
-            sum
-        });
-        assert_eq!(sum, tasks * (tasks - 1) / 2);
-    })
+    measure(budget, tasks, || crowd(&mut rt, &spawner, tasks))
+}
+
+/// The same without a warm-up: every page of memory is touched for the first time.
+fn spawn_and_join_cold<R: Spawn>(budget: Budget) -> Sample {
+    let mut rt = R::new();
+    let spawner = rt.spawner();
+    measure_cold(budget, 100_000, || crowd(&mut rt, &spawner, 100_000))
+}
+
+fn crowd<R: Spawn>(rt: &mut R, spawner: &R::Spawner, tasks: u64) {
+    let sum = rt.block_on(async {
+        let mut handles = Vec::with_capacity(tasks as usize);
+        for n in 0..tasks {
+            handles.push(R::spawn(spawner, async move { n }));
+        }
+        let mut sum = 0;
+        for handle in handles {
+            sum += handle.await;
+        }
+        sum
+    });
+    assert_eq!(sum, tasks * (tasks - 1) / 2);
 }
 
 fn floor_of_spawn(budget: Budget, tasks: u64) -> Sample {
-    measure(budget, tasks, || {
-        let mut boxes: Vec<Pin<Box<dyn Future<Output = u64>>>> = Vec::with_capacity(tasks as usize);
-        for n in 0..tasks {
-            boxes.push(Box::pin(async move { n }));
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut sum = 0;
-        for mut future in boxes {
-            let Poll::Ready(n) = future.as_mut().poll(&mut cx) else { unreachable!("it waits for nothing") };
-            sum += n;
-        }
-        assert_eq!(sum, tasks * (tasks - 1) / 2);
-    })
+    measure(budget, tasks, || boxes(tasks))
+}
+
+fn boxes(tasks: u64) {
+    let mut boxes: Vec<Pin<Box<dyn Future<Output = u64>>>> = Vec::with_capacity(tasks as usize);
+    for n in 0..tasks {
+        boxes.push(Box::pin(async move { n }));
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut sum = 0;
+    for mut future in boxes {
+        let Poll::Ready(n) = future.as_mut().poll(&mut cx) else { unreachable!("it waits for nothing") };
+        sum += n;
+    }
+    assert_eq!(sum, tasks * (tasks - 1) / 2);
 }
 
 /// So many tasks yield so many times each.

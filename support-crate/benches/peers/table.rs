@@ -50,6 +50,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         rows: &[
             row("S3", Computes, "spawn 25 000 tasks, join each", "one task spawned, run and joined"),
             row("spawn", Computes, "spawn 100 000 tasks, join each", "one task spawned, run and joined"),
+            row("spawn-cold", Calls, "the same, the first time in a process", "one task spawned, run and joined"),
             row("yield", Computes, "one task yields 10 000 times", "one yield, in the runtime's own way"),
             row("S5", Computes, "300 tasks yield 300 times", "one yield, in the runtime's own way"),
             row("S12", Computes, "200 tasks yield 1 000 times", "one yield, in the runtime's own way"),

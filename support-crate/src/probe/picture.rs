@@ -172,7 +172,7 @@ const ROW: f64 = 26.0;
 const MARGIN: f64 = 30.0;
 const TOP: f64 = 70.0;
 /// Between two strips: room for the arrows.
-const BETWEEN: f64 = 60.0;
+const BETWEEN: f64 = 48.0;
 
 /// The measures of a picture: strips stand side by side, each as wide as its longest row.
 struct Drawing<'a> {
@@ -197,7 +197,9 @@ impl<'a> Drawing<'a> {
         }
         let digits = strips.strips.iter().map(|(_, xray)| offset_width(xray.size())).max();
         let hex_end = (10.0 + 6.8 * digits.unwrap_or(0) as f64 + 14.0 + 16.0 * 7.35).round();
-        let width = (hex_end + 20.0 + longest + 10.0).min(hex_end + 290.0).round();
+        // Three strips and more share a column of the page: they are narrower, so that they need not be drawn so small.
+        let most = if rows.len() > 2 { 230.0 } else { 290.0 };
+        let width = (hex_end + 20.0 + longest + 10.0).min(hex_end + most).round();
         let left = (0..rows.len()).map(|i| MARGIN + i as f64 * (width + BETWEEN)).collect();
         Self { strips, rows, left, width, hex_end }
     }

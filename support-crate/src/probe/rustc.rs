@@ -61,6 +61,20 @@ impl Site {
         profiles.map(|profile| profile.join("deps")).filter(|folder| folder.is_dir()).collect()
     }
 
+    /// Hands the compiler the crates whose names stand in `source`, as the cell has them.
+    pub(crate) fn lend_dependencies(&self, source: &str, command: &mut Command) {
+        let mut known = Vec::new();
+        for folder in self.dependencies() {
+            command.arg("-L").arg(format!("dependency={}", folder.display()));
+            for (name, path) in rlibs(&folder) {
+                if source.contains(&name) && !known.contains(&name) {
+                    command.arg("--extern").arg(format!("{name}={}", path.display()));
+                    known.push(name);
+                }
+            }
+        }
+    }
+
     fn edition(&self) -> String {
         let manifest = fs::read_to_string(Path::new(self.manifest.unwrap_or(".")).join("Cargo.toml")).unwrap_or_default();
         let edition = manifest.lines().find_map(|line| line.trim().strip_prefix("edition")?.trim().strip_prefix('='));
@@ -118,16 +132,7 @@ impl Types {
         if site.test {
             command.arg("--test");
         }
-        let mut known = Vec::new();
-        for folder in site.dependencies() {
-            command.arg("-L").arg(format!("dependency={}", folder.display()));
-            for (name, path) in rlibs(&folder) {
-                if text.contains(&name) && !known.contains(&name) {
-                    command.arg("--extern").arg(format!("{name}={}", path.display()));
-                    known.push(name);
-                }
-            }
-        }
+        site.lend_dependencies(&text, &mut command);
         let output = command.arg(&source).output().map_err(|error| LoweredError::Rustc(rustc, error))?;
         if !output.status.success() {
             return Err(LoweredError::Rejected(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()));

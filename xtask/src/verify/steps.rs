@@ -33,7 +33,50 @@ pub(super) const CRATES: &[Step] = &[
 ];
 
 /// What `--full` checks besides. Each step that takes long has its line here.
-pub(super) const FULL: &[Step] = &[];
+pub(super) const FULL: &[Step] = &[
+    cargo(
+        "tests that take minutes",
+        &["test", "--release", "--package", "pinlab", "--test", "many", "--test", "model", "--", "--ignored"],
+    ),
+    Step {
+        environment: &[("RUSTFLAGS", "--cfg pinlab_loom")],
+        ..cargo("loom", &["test", "--release", "--package", "pinlab", "--lib", "--target-dir", "target/loom", "models"])
+    },
+    // Without an instrumented standard library: what std itself does with our memory is not seen.
+    Step {
+        environment: &[("RUSTFLAGS", "-Zsanitizer=address"), ("ASAN_OPTIONS", "detect_stack_use_after_return=0")],
+        needs: &["cargo", "+nightly", "--version"],
+        ..cargo("address and leak sanitizer", &SANITIZED)
+    },
+    Step {
+        environment: &[(
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
+            "valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite",
+        )],
+        needs: &["valgrind", "--version"],
+        ..cargo("valgrind", &["test", "--package", "pinlab", "--test", "lifetime", "--test", "panics", "--test", "combinations"])
+    },
+];
+
+/// The engine's tests, built by the nightly compiler for this machine by name, so that build scripts are left as they are.
+const SANITIZED: [&str; 16] = [
+    "+nightly",
+    "test",
+    "--package",
+    "pinlab",
+    "--target",
+    "host-tuple",
+    "--target-dir",
+    "target/sanitized",
+    "--test",
+    "lifetime",
+    "--test",
+    "panics",
+    "--test",
+    "wakeups",
+    "--test",
+    "combinations",
+];
 
 /// Runs the steps one after the other. A test counts as one check, and so does a step that runs no tests.
 pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
