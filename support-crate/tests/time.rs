@@ -352,8 +352,9 @@ fn an_idle_second_with_an_armed_socket_and_a_far_timer_wakes_nobody() {
         let (before, cpu) = (rt.stats(), common::cpu_time());
         rt.block_on(handle.sleep(Duration::from_secs(1)));
         let (after, cpu) = (rt.stats(), common::cpu_time() - cpu);
-        assert_eq!(after.parks - before.parks, 1, "one sleep, from the beginning to the end");
-        assert_eq!(after.waits - before.waits, 1, "one question to the system");
+        // One sleep from the beginning to the end, and perhaps one more for the last fraction of a millisecond, which `epoll_wait` cannot count.
+        assert!((1..=2).contains(&(after.parks - before.parks)), "{} sleeps", after.parks - before.parks);
+        assert_eq!(after.waits - before.waits, after.parks - before.parks, "one question to the system for each sleep");
         assert_eq!(after.polls - before.polls, 2, "the main future, before and after");
         assert!(cpu < 5 * MS, "{cpu:?} of processor time");
     });

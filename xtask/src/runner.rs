@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
-use crate::notebook::{FIRST_LIMIT, Kind, Notebook};
+use crate::notebook::{Kind, Notebook};
 use crate::setup::Lab;
 
 /// Why a run ended before its last cell.
@@ -37,7 +37,7 @@ pub(crate) fn execute(
     input.rewind()?;
     let output = scratch.path().join("executed.ipynb");
     // The client knows one limit for all cells.
-    let limit = notebook.code().map(|cell| cell.limit()).max().unwrap_or_default().max(FIRST_LIMIT);
+    let limit = notebook.code().map(|cell| cell.limit()).max().unwrap_or_default();
 
     let mut command = lab.jupyter("nbconvert");
     command

@@ -1,6 +1,7 @@
 //! Runs notebooks side by side, each in kernels of its own, and reports what does not hold.
 //!
-//! A notebook is run twice if it has exercises: as it is, and with the solutions in the starters' places.
+//! A notebook is run twice if it has exercises: as it is, and with the solutions in the starters' places. One that its metadata calls a
+//! draft, and says why, is named and not run, unless it is asked for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,10 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Re
     let mut jobs = VecDeque::new();
     for path in &paths {
         match Notebook::read(path) {
+            // A draft is run only when it is asked for by name.
+            Ok(committed) if wanted.is_empty() && committed.draft().is_some() => {
+                ui.say(format!("draft   {}  ({})", committed.name, committed.draft().unwrap_or_default()));
+            }
             Ok(committed) => {
                 // A notebook whose exercises are malformed is still run once, and is told so by its plain run.
                 let exercises = committed.exercises().unwrap_or_default();
