@@ -21,6 +21,9 @@ use crate::ui::Ui;
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
+/// How often a notebook is run before what may be chance counts as a failure.
+const TRIES: usize = 3;
+
 /// How many lines of one failure are shown.
 const LINES: usize = 60;
 
@@ -163,15 +166,16 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
         Ok((run, activity.end()))
     };
     let (mut run, mut seconds) = execute()?;
-    let mut again = None;
-    if run.as_ref().is_ok_and(judge::set_up_broke) {
-        again = Some("a dependency's build script broke in its first cell, as it can on a busy machine");
-    } else if let (Ok(fresh), None, false) = (&run, &job.solved, judge::never_run(committed))
-        && judge::only_lost_lines(&judge::run(committed, fresh, places)?)
-    {
-        again = Some("the ends of some outputs are missing, as they can be on a busy machine");
-    }
-    if let Some(why) = again {
+    for _ in 1..TRIES {
+        let why = if run.as_ref().is_ok_and(judge::set_up_broke) {
+            "a dependency's build script broke in its first cell, as it can on a busy machine"
+        } else if let (Ok(fresh), None, false, false) = (&run, &job.solved, bless_it, judge::never_run(committed))
+            && judge::only_outputs_differ(&judge::run(committed, fresh, places)?)
+        {
+            "its outputs differ: once more, since places that are free may or may not be used again"
+        } else {
+            break;
+        };
         ui.say(format!("again   {}  ({why})", title(job)));
         (run, seconds) = execute()?;
     }
