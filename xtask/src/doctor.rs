@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::launcher;
 use crate::setup::store::Store;
 use crate::setup::tools::{self, Missing};
-use crate::setup::{Names, kernel, python};
+use crate::setup::{Names, kernel, python, warm};
 
 /// One line of the diagnosis.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,9 +83,7 @@ fn python_found(found: &[python::Python]) -> Result<String, Missing> {
 }
 
 fn components_found(store: &Store, project: &Path) -> Vec<Finding> {
-    let Ok(names) = Names::of(project) else {
-        return Vec::new();
-    };
+    let names = Names::needed();
     let component = |name, component: &str, detail: String| Finding {
         name,
         state: match store.find(component) {
@@ -101,7 +99,14 @@ fn components_found(store: &Store, project: &Path) -> Vec<Finding> {
         environment,
         component("kernel", &names.kernel, kernel::VERSION.to_owned()),
         component("kernel launcher", &names.launcher, String::new()),
-        component("compile cache", &names.warm, "warm".to_owned()),
+        Finding {
+            name: "support crate, compiled",
+            state: if warm::is_ready(project) {
+                State::There(String::new())
+            } else {
+                State::Optional("not yet, or it has changed: `cargo lab` does it".to_owned())
+            },
+        },
     ]
 }
 

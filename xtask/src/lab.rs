@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::{self, store::Store};
+use crate::setup::{self, store::Store, warm};
 use crate::ui::Ui;
 
 /// How JupyterLab is started.
@@ -45,10 +45,11 @@ pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
     become_it(command)
 }
 
-/// Removes what was installed for all clones.
-pub(crate) fn clean() -> Result<bool> {
+/// Removes what was installed for all clones, and what was compiled for this one.
+pub(crate) fn clean(project: &Path) -> Result<bool> {
     let ui = Ui::new();
     let store = Store::of_user()?;
+    warm::remove(project)?;
     if store.clean(&ui)? {
         ui.say(format!("Removed {}.", store.root().display()));
     } else {

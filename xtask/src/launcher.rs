@@ -4,12 +4,17 @@
 //! is needed was downloaded long ago. Forbidding the network for good would take from readers the `:dep` lines of their own.
 //! So it is tried at each start: if the registry does not answer, cargo is told to make do with what is there.
 //!
+//! And each session compiles its crates in a folder of its own, from nothing. So it is given one that is filled already: a copy
+//! of what the set-up has compiled for the clone in which the notebook is.
+//!
 //! A copy of this program is kept in the lab's folder, under a name made of this file's text: it must not reach into the
 //! rest of the program, or a change there would go unnoticed.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +23,18 @@ pub(crate) const SOURCE: &str = include_str!("launcher.rs");
 
 /// The longest that the registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where a clone keeps what its first cell compiled.
+pub(crate) const WARM: &str = "target/warm-kernel";
+/// The file in there that is written last.
+pub(crate) const READY: &str = "ready";
+/// The folder in there that a kernel gets a copy of.
+pub(crate) const SESSION: &str = "session";
+
+/// How the folders of sessions are named, in the system's folder for temporary files.
+const PREFIX: &str = "pinlab-kernel-";
+/// The file in such a folder that is locked for as long as the session lives.
+const LOCK: &str = "in-use";
 
 /// Becomes the kernel: `arguments` are its program and its arguments.
 pub(crate) fn launch(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -37,7 +54,12 @@ pub(crate) fn launch(mut arguments: impl Iterator<Item = OsString>) -> ExitCode 
             kernel.env_remove(name);
         }
     }
-    run(kernel)
+    // Without it the first cell takes longer, and that is all.
+    let session = Session::begin();
+    if let Some(session) = &session {
+        kernel.env("EVCXR_TMPDIR", &session.folder);
+    }
+    run(kernel, session)
 }
 
 /// Asks cargo, with the user's own settings for mirrors and proxies, whether it reaches its registry.
@@ -76,10 +98,73 @@ pub(crate) fn online() -> bool {
     }
 }
 
+/// A folder for one kernel.
+struct Session {
+    folder: PathBuf,
+    /// Locked while the kernel lives, however it dies: the system lets go of it.
+    lock: File,
+}
+
+impl Session {
+    /// `None` if the notebook's clone has nothing to copy, or it cannot be copied, or the user has chosen a folder.
+    fn begin() -> Option<Self> {
+        if env::var_os("EVCXR_TMPDIR").is_some() {
+            return None;
+        }
+        let here = env::current_dir().ok()?;
+        let warm = here.ancestors().map(|folder| folder.join(WARM)).find(|warm| warm.join(READY).is_file())?;
+        let parent = env::temp_dir();
+        sweep(&parent);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).ok()?;
+        // Locked under another name, so that nobody finds it unlocked.
+        let lock = File::create(folder.path().join("new")).ok()?;
+        lock.lock().ok()?;
+        fs::rename(folder.path().join("new"), folder.path().join(LOCK)).ok()?;
+        copy(&warm.join(SESSION), folder.path()).ok()?;
+        Some(Self { folder: folder.keep(), lock })
+    }
+}
+
+/// Removes the folders of sessions that have ended.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && let Ok(lock) = File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Copies what is in a folder. Cargo tells by the times of files whether they are stale, so the copies have them, too.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, metadata) = entry.and_then(|entry| entry.metadata().map(|metadata| (entry, metadata)))?;
+        let to = to.join(entry.file_name());
+        if metadata.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), &to)?;
+            File::options().write(true).open(&to)?.set_times(FileTimes::new().set_modified(metadata.modified()?))?;
+        }
+    }
+    Ok(())
+}
+
 /// On Unix this process becomes the kernel, so that Jupyter's signals reach it.
 #[cfg(unix)]
-fn run(mut kernel: Command) -> ExitCode {
+fn run(mut kernel: Command, session: Option<Session>) -> ExitCode {
     use std::os::unix::process::CommandExt;
+    if let Some(Session { lock, folder }) = session {
+        // The kernel inherits the lock. Its folder is swept by the next one.
+        if rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty()).is_err() {
+            let _ = fs::remove_dir_all(folder);
+            kernel.env_remove("EVCXR_TMPDIR");
+        }
+        std::mem::forget(lock);
+    }
     let error = kernel.exec();
     eprintln!("cannot start {}: {error}", kernel.get_program().display());
     ExitCode::FAILURE
@@ -87,13 +172,58 @@ fn run(mut kernel: Command) -> ExitCode {
 
 /// Elsewhere this process waits for the kernel; Jupyter interrupts and ends it by message.
 #[cfg(not(unix))]
-fn run(mut kernel: Command) -> ExitCode {
-    match kernel.status() {
+fn run(mut kernel: Command, session: Option<Session>) -> ExitCode {
+    let status = kernel.status();
+    if let Some(Session { lock, folder }) = session {
+        drop(lock);
+        let _ = fs::remove_dir_all(folder);
+    }
+    match status {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("cannot start {}: {error}", kernel.get_program().display());
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_times_of_the_original() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(from.path().join("deps")).unwrap();
+        let file = from.path().join("deps/a.rlib");
+        fs::write(&file, "a").unwrap();
+        let then = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&file).unwrap().set_times(FileTimes::new().set_modified(then)).unwrap();
+        copy(from.path(), to.path()).unwrap();
+        let copied = to.path().join("deps/a.rlib");
+        assert_eq!(fs::read_to_string(&copied).unwrap(), "a");
+        assert_eq!(fs::metadata(&copied).unwrap().modified().unwrap(), then);
+    }
+
+    #[test]
+    fn what_ended_sessions_left_is_swept_and_what_is_in_use_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let folder = parent.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            File::create(folder.join(LOCK)).unwrap()
+        };
+        let in_use = make("pinlab-kernel-a");
+        in_use.lock().unwrap();
+        drop(make("pinlab-kernel-b"));
+        drop(make("somebody-elses"));
+        fs::create_dir(parent.path().join("pinlab-kernel-new")).unwrap();
+        sweep(parent.path());
+        let left = |name: &str| parent.path().join(name).exists();
+        assert!(left("pinlab-kernel-a") && left("somebody-elses") && left("pinlab-kernel-new") && !left("pinlab-kernel-b"));
+        drop(in_use);
+        sweep(parent.path());
+        assert!(!left("pinlab-kernel-a"));
     }
 }

@@ -104,7 +104,7 @@ fn run(cli: Cli) -> Result<bool> {
     match cli {
         Cli::Lab(Lab { chore, no_browser, port }) => match chore {
             None => lab::open(project, lab::Options { browser: !no_browser, port }),
-            Some(Chore::Clean) => lab::clean(),
+            Some(Chore::Clean) => lab::clean(project),
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
         Cli::Verify(Verify { part, full, bless }) => {

@@ -5,14 +5,16 @@
 //! "a lives at A1, polled in ‹time›"                   every run
 //! ```
 //!
-//! 1. An address becomes a name, `A1`, `A2`, … in order of first appearance in the whole notebook. Equal addresses get
-//!    equal names, however they are written, so "the same place" and "another place" stay checkable.
+//! 1. An address becomes a name, `A1`, `A2`, … in order of first appearance in its cell. Equal addresses get equal names,
+//!    however they are written, so "the same place" and "another place" stay checkable. Between cells only "the same" can be
+//!    checked ([`returns`]): whether a place that has become free is used again by a later cell is up to the allocator.
 //! 2. A number with a unit of time, or with `/s` after it, becomes `‹time›`.
 //! 3. What the kernel adds by chance goes: colours, build chatter, thread numbers, positions in generated code.
 //! 4. What a cell's own `mask` matches becomes `▒`.
 //! 5. Spaces are squeezed on a line where anything was replaced: columns are padded to the width of what stood there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
@@ -29,9 +31,42 @@ pub(crate) struct Section {
     pub(crate) text: String,
 }
 
-/// The texts of every cell of a notebook, masked; one list a cell.
-pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
-    let mut names = Names::default();
+/// What one cell shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Masked {
+    pub(crate) sections: Vec<Section>,
+    /// The addresses behind its names: `A1` first.
+    pub(crate) places: Vec<u64>,
+}
+
+/// A place by its name: the cell's index, and the name's.
+pub(crate) type Place = (usize, usize);
+
+/// The places that one cell shows and a later one shows again.
+pub(crate) fn returns(cells: &[Masked]) -> Vec<(Place, Place)> {
+    let mut first_seen: HashMap<u64, Place> = HashMap::new();
+    let mut returns = Vec::new();
+    for (cell, masked) in cells.iter().enumerate() {
+        for (name, address) in masked.places.iter().enumerate() {
+            match first_seen.entry(*address) {
+                Entry::Occupied(first) => returns.push((*first.get(), (cell, name))),
+                Entry::Vacant(new) => {
+                    new.insert((cell, name));
+                }
+            }
+        }
+    }
+    returns
+}
+
+/// The returns of `before` that are none in `after`: what was the same place is another one now.
+pub(crate) fn lost_returns(before: &[Masked], after: &[Masked]) -> Vec<(Place, Place)> {
+    let now = |(cell, name): Place| after.get(cell).and_then(|masked| masked.places.get(name));
+    returns(before).into_iter().filter(|&(first, later)| now(first) != now(later)).collect()
+}
+
+/// The texts of every cell of a notebook, masked.
+pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Masked>> {
     notebook
         .cells
         .iter()
@@ -42,14 +77,16 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Vec<Section>>> {
                 .iter()
                 .map(|mask| Regex::new(mask).with_context(|| format!("{}: `mask` is no regular expression", cell.label())))
                 .collect::<Result<_>>()?;
-            Ok(match cell.kind {
-                Kind::Code => sections(&cell.outputs)
-                    .into_iter()
-                    .filter(|section| cell.meant_to_fail || section.title != "stderr")
-                    .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
-                    .collect(),
-                Kind::Markdown => Vec::new(),
-            })
+            if cell.kind == Kind::Markdown {
+                return Ok(Masked::default());
+            }
+            let mut names = Names::default();
+            let sections = sections(&cell.outputs)
+                .into_iter()
+                .filter(|section| cell.meant_to_fail || section.title != "stderr")
+                .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
+                .collect();
+            Ok(Masked { sections, places: names.0 })
         })
         .collect()
 }
@@ -104,9 +141,9 @@ fn without_colours(text: &str) -> String {
     COLOUR.replace_all(text, "").into_owned()
 }
 
-/// Names of addresses, given in order of appearance.
+/// Addresses in order of appearance, which names them.
 #[derive(Debug, Default)]
-struct Names(HashMap<u64, usize>);
+struct Names(Vec<u64>);
 
 impl Names {
     fn mask(&mut self, section: &Section, extra: &[Regex]) -> String {
@@ -158,8 +195,11 @@ impl Names {
     }
 
     fn name(&mut self, address: u64) -> usize {
-        let next = self.0.len() + 1;
-        *self.0.entry(address).or_insert(next)
+        let known = self.0.iter().position(|known| *known == address);
+        known.unwrap_or_else(|| {
+            self.0.push(address);
+            self.0.len() - 1
+        }) + 1
     }
 }
 
@@ -190,16 +230,30 @@ mod tests {
         assert_ne!(mask("0x55ff00000010 0x55ff00000010"), mask("0x55ff00000010 0x55ff00000008"));
     }
 
-    #[test]
-    fn names_last_through_the_whole_notebook() {
+    fn three_cells(texts: [&str; 3]) -> Vec<Masked> {
         let cell = |text: &str| {
             json!({"cell_type": "code", "metadata": {}, "source": [],
             "outputs": [{"output_type": "stream", "name": "stdout", "text": [text]}]})
         };
-        let text = json!({"cells": [cell("0x55ff00000010"), cell("0x55ff00000020"), cell("0x55ff00000010")]});
-        let notebook = Notebook::parse("n.ipynb".as_ref(), &text.to_string()).unwrap();
-        let texts: Vec<_> = masked(&notebook).unwrap().into_iter().map(|cell| cell[0].text.clone()).collect();
-        assert_eq!(texts, ["A1", "A2", "A1"]);
+        let text = json!({"cells": texts.map(cell)});
+        masked(&Notebook::parse("n.ipynb".as_ref(), &text.to_string()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn names_are_of_one_cell_and_places_that_come_back_are_known_through_the_whole_notebook() {
+        let cells = three_cells(["0x55ff00000010", "0x55ff00000020", "0x55ff00000030 0x55ff00000010"]);
+        let texts: Vec<_> = cells.iter().map(|cell| cell.sections[0].text.clone()).collect();
+        assert_eq!(texts, ["A1", "A1", "A1 A2"]);
+        assert_eq!(returns(&cells), [((0, 0), (2, 1))]);
+    }
+
+    #[test]
+    fn a_place_may_come_back_by_chance_and_must_where_it_did() {
+        let stays = three_cells(["0x55ff00000010", "", "0x55ff00000010"]);
+        let moves = three_cells(["0x55ff00000010", "", "0x55ff00000020"]);
+        assert_eq!(lost_returns(&stays, &moves), [((0, 0), (2, 0))]);
+        assert_eq!(lost_returns(&moves, &stays), []);
+        assert_eq!(lost_returns(&stays, &stays), []);
     }
 
     #[test]

@@ -29,6 +29,17 @@ pub(crate) fn execute(
     lab: &Lab,
     notebook: &Notebook,
     folder: &Path,
+    on_cell: impl FnMut(usize),
+) -> Result<Result<Notebook, Death>> {
+    execute_in(lab, notebook, folder, None, on_cell)
+}
+
+/// The same with a kernel that compiles in the folder `session`, which is kept.
+pub(crate) fn execute_in(
+    lab: &Lab,
+    notebook: &Notebook,
+    folder: &Path,
+    session: Option<&Path>,
     mut on_cell: impl FnMut(usize),
 ) -> Result<Result<Notebook, Death>> {
     let scratch = tempfile::tempdir()?;
@@ -56,6 +67,10 @@ pub(crate) fn execute(
     let settings = scratch.path().join("settings");
     std::fs::create_dir(&settings)?;
     command.env("EVCXR_CONFIG_DIR", &settings).env("JUPYTER_CONFIG_DIR", &settings).env_remove("RUST_BACKTRACE");
+
+    if let Some(session) = session {
+        command.env("EVCXR_TMPDIR", session);
+    }
 
     let mut child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     // The client passes over empty cells without a word.

@@ -5,28 +5,27 @@
 //!   kernel-…      evcxr_jupyter
 //!   python-…      a virtual environment with JupyterLab; the kernel spec is inside it
 //!   launcher-…    a copy of this program: what Jupyter starts in the kernel's place
-//!   warm-…        nothing but the fact that the first cell has been run here once
 //! ```
 //!
 //! Each component is named after all that decides what is in it, so that clones of different versions share what is equal
-//! and do not disturb each other. How they are made all or nothing: [`store`].
+//! and do not disturb each other. How they are made all or nothing: [`store`]. What is compiled from the clone's own support
+//! crate stays in the clone: [`warm`].
 
 pub(crate) mod kernel;
 pub(crate) mod python;
 pub(crate) mod store;
 pub(crate) mod tools;
+pub(crate) mod warm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::launcher;
-use crate::notebook::{FIRST_CELL, Notebook};
-use crate::runner;
 use crate::ui::Ui;
 use store::Store;
 
@@ -54,41 +53,35 @@ impl Lab {
     }
 }
 
-/// The names of the components that this clone needs, with this user's tools.
+/// The names of the components that this clone needs.
 #[derive(Debug)]
 pub(crate) struct Names {
     pub(crate) kernel: String,
     pub(crate) python: String,
     pub(crate) launcher: String,
-    pub(crate) warm: String,
 }
 
 impl Names {
-    pub(crate) fn of(project: &Path) -> Result<Self> {
+    pub(crate) fn needed() -> Self {
         let machine = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
-        let manifest = project.join("support-crate/Cargo.toml");
-        let dependencies = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
-        let compiler = tools::rustc_version()?;
-        let kernel = format!("kernel-{}-{machine}", kernel::VERSION);
-        Ok(Self {
+        Self {
+            kernel: format!("kernel-{}-{machine}", kernel::VERSION),
             python: format!("python-{}-{machine}", digest(&[python::LOCK, python::SETTINGS])),
             launcher: format!("launcher-{}-{machine}", digest(&[launcher::SOURCE])),
-            warm: format!("warm-{}-{machine}", digest(&[&kernel, &compiler, FIRST_CELL, &dependencies])),
-            kernel,
-        })
+        }
     }
 }
 
 /// Sets up whatever is missing. Does nothing, and is fast, when nothing is.
 pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
     let store = Store::of_user()?;
-    let names = Names::of(project)?;
-    if let Some(lab) = installed(&store, &names)? {
+    let names = Names::needed();
+    if let Some(lab) = installed(&store, &names, project)? {
         return Ok(lab);
     }
     let _lock = store.lock(ui)?;
     // Another set-up may have done all of it while this one waited.
-    if let Some(lab) = installed(&store, &names)? {
+    if let Some(lab) = installed(&store, &names, project)? {
         return Ok(lab);
     }
     ui.say(format!("Setting up the lab in {} (once; later starts need none of this).", store.root().display()));
@@ -97,12 +90,12 @@ pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
 }
 
 /// The lab, if every component is there and its Python still runs.
-fn installed(store: &Store, names: &Names) -> Result<Option<Lab>> {
-    let found = (store.find(&names.kernel), store.find(&names.launcher), store.find(&names.python), store.find(&names.warm));
-    let (Some(kernel), Some(launcher), Some(python), Some(_)) = found else {
+fn installed(store: &Store, names: &Names, project: &Path) -> Result<Option<Lab>> {
+    let found = (store.find(&names.kernel), store.find(&names.launcher), store.find(&names.python));
+    let (Some(kernel), Some(launcher), Some(python)) = found else {
         return Ok(None);
     };
-    if !python::works(&python) {
+    if !warm::is_ready(project) || !python::works(&python) {
         return Ok(None);
     }
     write_kernel_spec(&python, &launcher, &kernel)?;
@@ -127,37 +120,8 @@ fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab>
     kernel::install_spec_files(&kernel, &python::jupyter_data(&python))?;
     write_kernel_spec(&python, &launcher, &kernel)?;
     let lab = Lab { python };
-    store.make(&names.warm, |_| warm(ui, project, &lab))?;
+    warm::make(ui, project, &lab)?;
     Ok(lab)
-}
-
-/// Runs the first cell once, so that what it downloads is downloaded and what it compiles is in the kernel's compile cache.
-fn warm(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
-    let code = |source: &str, number: u32| {
-        json!({"cell_type": "code", "id": format!("cell-{number}"), "metadata": {"pinlab": {"limit": 900}},
-               "execution_count": null, "outputs": [], "source": source})
-    };
-    let text = json!({
-        "cells": [code(FIRST_CELL, 1), code("let warm = 1_u8;\nprintln!(\"{warm}\");", 2)],
-        "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}},
-        "nbformat": 4, "nbformat_minor": 5,
-    });
-    let folder = project.join("notebooks");
-    let notebook = Notebook::parse(&folder.join("warm.ipynb"), &text.to_string())?;
-    // A clone without notebooks yet has the same first cell, one folder beside the support crate.
-    let folder = if folder.is_dir() { folder } else { project.join("support-crate") };
-    let activity = ui.start("running the first cell once, to warm the compile cache");
-    let run = runner::execute(lab, &notebook, &folder, |_| {});
-    let seconds = activity.end();
-    let fresh = run?.map_err(|death| anyhow!("the kernel died: {}", death.message))?;
-    let last = fresh.code().last().map(|cell| crate::mask::sections(&cell.outputs));
-    let printed = last.iter().flatten().any(|section| section.title == "stdout" && section.text.trim() == "1");
-    if !printed {
-        let said = fresh.code().flat_map(|cell| crate::mask::sections(&cell.outputs)).map(|section| section.text);
-        bail!("the first cell of the notebooks does not work:\n{}", said.collect::<Vec<_>>().join("\n"));
-    }
-    ui.say(format!("ok      the first cell runs  ({seconds:.1} s)"));
-    Ok(())
 }
 
 /// Writes the kernel spec named `rust` into the environment, if it is not there already as it must be.

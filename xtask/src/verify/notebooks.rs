@@ -21,7 +21,7 @@ use crate::ui::Ui;
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
-/// How often a notebook is run before what may be chance counts as a failure.
+/// How often a notebook is run before a first cell that breaks counts as a failure.
 const TRIES: usize = 3;
 
 /// How many lines of one failure are shown.
@@ -165,29 +165,23 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
         })?;
         Ok((run, activity.end()))
     };
-    let (mut run, mut seconds) = execute()?;
-    for _ in 1..TRIES {
-        let why = if run.as_ref().is_ok_and(judge::set_up_broke) {
-            "a dependency's build script broke in its first cell, as it can on a busy machine"
-        } else if let (Ok(fresh), None, false, false) = (&run, &job.solved, bless_it, judge::never_run(committed))
-            && judge::only_outputs_differ(&judge::run(committed, fresh, places)?)
-        {
-            "its outputs differ: once more, since places that are free may or may not be used again"
-        } else {
-            break;
-        };
-        ui.say(format!("again   {}  ({why})", title(job)));
-        (run, seconds) = execute()?;
-    }
+    let execute = || -> Result<_> {
+        for _ in 1..TRIES {
+            let (run, seconds) = execute()?;
+            if !run.as_ref().is_ok_and(judge::set_up_broke) {
+                return Ok((run, seconds));
+            }
+            let why = "a dependency's build script broke in its first cell, as it can on a busy machine";
+            ui.say(format!("again   {}  ({why})", title(job)));
+        }
+        execute()
+    };
+    let (run, mut seconds) = execute()?;
     let mut verdict = Verdict { failures: Vec::new(), times: Vec::new(), seconds, blessed: false };
-    let fresh = match run {
+    let mut fresh = match run {
         Ok(fresh) => fresh,
         Err(death) => {
-            verdict.failures.push(Failure {
-                cell: death.cell.map(|index| committed.cells[index].label()),
-                what: format!("the kernel died here, and the cells after it were not run:\n{}", death.message),
-                blessable: false,
-            });
+            verdict.failures.push(died(committed, &death));
             return Ok(verdict);
         }
     };
@@ -197,7 +191,29 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
     }
     verdict.times = fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect();
     verdict.failures = judge::run(committed, &fresh, places)?;
-    if bless_it && verdict.failures.iter().all(|failure| failure.blessable) {
+    let to_bless = bless_it && verdict.failures.iter().all(|failure| failure.blessable);
+    if to_bless && !verdict.failures.is_empty() {
+        // What becomes the expectation must hold of another run, too. In one of the two a place may have come back by chance.
+        let (again, more) = execute()?;
+        seconds += more;
+        match again {
+            Err(death) => verdict.failures = vec![died(committed, &death)],
+            Ok(again) => {
+                verdict.failures = judge::differences(&fresh, &again)?;
+                if !verdict.failures.is_empty() && judge::differences(&again, &fresh)?.is_empty() {
+                    (fresh, verdict.failures) = (again, Vec::new());
+                }
+            }
+        }
+        verdict.seconds = seconds;
+        if !verdict.failures.is_empty() {
+            let unsteady = |failure: &Failure| Failure { blessable: false, ..failure.clone() };
+            verdict.failures = verdict.failures.iter().map(unsteady).collect();
+            verdict.failures.push(Failure::whole("two runs differ (- one, + the other): nothing was written back"));
+            return Ok(verdict);
+        }
+    }
+    if to_bless {
         let blessed = bless(committed, &fresh)?;
         verdict.failures = judge::file(&blessed, folder, places)?;
         if verdict.failures.is_empty() && !committed.is_written_as(&blessed) {
@@ -212,6 +228,14 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
         }
     }
     Ok(verdict)
+}
+
+fn died(committed: &Notebook, death: &runner::Death) -> Failure {
+    Failure {
+        cell: death.cell.map(|index| committed.cells[index].label()),
+        what: format!("the kernel died here, and the cells after it were not run:\n{}", death.message),
+        blessable: false,
+    }
 }
 
 fn title(job: &Job) -> String {

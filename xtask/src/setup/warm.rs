@@ -1,0 +1,179 @@
+//! The first cell of the notebooks, run once in this clone: what it compiled is where every new kernel starts from.
+//!
+//! ```text
+//! <clone>/target/warm-kernel/
+//!   ready     the key of all that decides what is compiled
+//!   session/  the kernel's crate: Cargo.lock, and in target/ the compiled dependencies
+//! ```
+//!
+//! The kernel's own compile cache leaves out what it finds by a path, so that without this the support crate is compiled again
+//! in every notebook that is opened. The launcher copies `session` for each kernel; cargo looks whether anything is stale,
+//! as it always does, so that a wrong copy costs time and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::json;
+
+use super::{Lab, digest, kernel, tools};
+use crate::launcher::{self, READY, SESSION, WARM};
+use crate::notebook::{FIRST_CELL, Notebook};
+use crate::runner;
+use crate::ui::Ui;
+
+/// For which levels of optimisation all crates are compiled. Notebooks use both, and the usual one comes last: of two libraries the probes
+/// take the newer.
+const CELLS: [&str; 3] = [":opt 0", FIRST_CELL, ":opt 2\nlet warm = 1_u8;\nprintln!(\"{warm}\");"];
+
+/// True if a new kernel of this clone has nothing to compile.
+pub(crate) fn is_ready(project: &Path) -> bool {
+    let ready = fs::read_to_string(project.join(WARM).join(READY));
+    matches!((ready, key(project)), (Ok(ready), Ok(key)) if ready == key)
+}
+
+/// Runs the first cell, if what the last run left is stale. Also downloads what the kernel's cargo needs.
+pub(crate) fn make(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
+    if is_ready(project) {
+        return Ok(());
+    }
+    let key = key(project)?;
+    remove(project)?;
+    let place = project.join(WARM);
+    let parent = place.parent().context("it is below the clone's folder")?;
+    fs::create_dir_all(parent)?;
+    // Not in the clone: cargo would take the kernel's crate for a part of our workspace.
+    let session = tempfile::tempdir()?;
+    run(ui, project, lab, session.path())?;
+    strip(session.path())?;
+    let new = tempfile::Builder::new().prefix("warm-kernel.").tempdir_in(parent)?;
+    launcher::copy(session.path(), &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
+    fs::write(new.path().join(READY), key)?;
+    fs::rename(new.keep(), &place).with_context(|| format!("cannot make {}", place.display()))
+}
+
+/// Removes it; kernels that run have copies of their own.
+pub(crate) fn remove(project: &Path) -> Result<()> {
+    match fs::remove_dir_all(project.join(WARM)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", project.join(WARM).display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of the compiler, the kernel, the cells, and the support crate's own text.
+fn key(project: &Path) -> Result<String> {
+    let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), CELLS.concat()];
+    let support = project.join("support-crate");
+    let mut files = vec![support.join("Cargo.toml")];
+    collect(&support.join("src"), &mut files)?;
+    files.sort();
+    for file in files {
+        texts.push(file.strip_prefix(&support).unwrap_or(&file).display().to_string());
+        texts.push(fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    Ok(digest(&texts.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn run(ui: &Ui, project: &Path, lab: &Lab, session: &Path) -> Result<()> {
+    let code = |(number, source): (usize, &&str)| {
+        json!({"cell_type": "code", "id": format!("cell-{number}"), "metadata": {"pinlab": {"limit": 900}},
+               "execution_count": null, "outputs": [], "source": source})
+    };
+    let text = json!({
+        "cells": CELLS.iter().enumerate().map(code).collect::<Vec<_>>(),
+        "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}},
+        "nbformat": 4, "nbformat_minor": 5,
+    });
+    let folder = project.join("notebooks");
+    let notebook = Notebook::parse(&folder.join("warm.ipynb"), &text.to_string())?;
+    let activity = ui.start("running the first cell once, to compile the support crate");
+    let run = runner::execute_in(lab, &notebook, &folder, Some(session), |_| {});
+    let seconds = activity.end();
+    let fresh = run?.map_err(|death| anyhow!("the kernel died: {}", death.message))?;
+    let last = fresh.code().last().map(|cell| crate::mask::sections(&cell.outputs));
+    let printed = last.iter().flatten().any(|section| section.title == "stdout" && section.text.trim() == "1");
+    if !printed {
+        let said = fresh.code().flat_map(|cell| crate::mask::sections(&cell.outputs)).map(|section| section.text);
+        bail!("the first cell of the notebooks does not work:\n{}", said.collect::<Vec<_>>().join("\n"));
+    }
+    ui.say(format!("ok      the first cell runs  ({seconds:.1} s)"));
+    Ok(())
+}
+
+/// Takes away what no other session can use: the cells themselves, and what is kept to compile them again in parts.
+fn strip(session: &Path) -> Result<()> {
+    let mut folders = vec![session.join("target")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_cell = ["libctx", "ctx-", "libcode_", "code_"].iter().any(|start| name.starts_with(start));
+            match path.is_dir() {
+                true if is_cell || name == "incremental" => fs::remove_dir_all(&path)?,
+                true => folders.push(path),
+                false if is_cell => fs::remove_file(&path)?,
+                false => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project() -> tempfile::TempDir {
+        let project = tempfile::tempdir().unwrap();
+        fs::create_dir_all(project.path().join("support-crate/src/net")).unwrap();
+        fs::write(project.path().join("support-crate/Cargo.toml"), "[package]").unwrap();
+        fs::write(project.path().join("support-crate/src/net/tcp.rs"), "// one").unwrap();
+        project
+    }
+
+    #[test]
+    fn it_is_stale_once_the_support_crate_changes() {
+        let project = project();
+        let folder = project.path().join(WARM);
+        assert!(!is_ready(project.path()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(READY), key(project.path()).unwrap()).unwrap();
+        assert!(is_ready(project.path()));
+        fs::write(project.path().join("support-crate/src/net/tcp.rs"), "// two").unwrap();
+        assert!(!is_ready(project.path()));
+        remove(project.path()).unwrap();
+        remove(project.path()).unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn what_belongs_to_cells_is_stripped() {
+        let session = tempfile::tempdir().unwrap();
+        let deps = session.path().join("target/some-triple/debug/deps");
+        fs::create_dir_all(&deps).unwrap();
+        fs::create_dir_all(deps.parent().unwrap().join("incremental/pinlab-1")).unwrap();
+        fs::create_dir_all(deps.parent().unwrap().join(".fingerprint/ctx-1")).unwrap();
+        for name in ["libctx.so", "libcode_1.so", "ctx-1.d", "libpinlab-1.rlib"] {
+            fs::write(deps.join(name), "").unwrap();
+        }
+        strip(session.path()).unwrap();
+        let names = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(names(&deps), ["libpinlab-1.rlib"]);
+        assert!(!deps.parent().unwrap().join("incremental").exists());
+        assert!(names(&deps.parent().unwrap().join(".fingerprint")).is_empty());
+    }
+}
