@@ -50,8 +50,9 @@ fn rustc() -> String {
 /// The versions in `Cargo.lock` of the packages that matter, as `name version`.
 pub(crate) fn versions() -> Vec<String> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let metadata =
-        MetadataCommand::new().manifest_path(manifest).other_options(["--locked".to_owned(), "--offline".to_owned()]).exec();
+    // Not of what other systems need: that was not downloaded.
+    let options = ["--locked", "--offline", "--filter-platform", "host-tuple"].map(str::to_owned);
+    let metadata = MetadataCommand::new().manifest_path(manifest).other_options(options).exec();
     let Ok(metadata) = metadata else {
         return vec!["unknown: `cargo metadata` failed".to_owned()];
     };

@@ -4,6 +4,7 @@
 //! each with its own idiom. Nothing here allocates, boxes or wraps: what a runtime does not cost, this does not add.
 
 use std::future::Future;
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -98,7 +99,8 @@ impl Future for SelfWake {
         if self.left == 0 {
             return Poll::Ready(());
         }
-        self.left -= 1;
+        // Hidden from the compiler: where it sees through a runtime's waker it leaves out the whole loop.
+        self.left = black_box(self.left) - 1;
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -15,8 +15,10 @@ use crate::runtime::{SelfWake, Spawn};
 use crate::table::{FLOOR, Table};
 
 pub(crate) fn add<R: Spawn>(table: &mut Table) {
+    table.add("spawn-1000", R::NAME, |budget| spawn_and_join::<R>(budget, 1_000));
     table.add("S3", R::NAME, |budget| spawn_and_join::<R>(budget, 25_000));
     table.add("spawn", R::NAME, |budget| spawn_and_join::<R>(budget, 100_000));
+    table.add("spawn-million", R::NAME, |budget| spawn_and_join::<R>(budget, million(budget)));
     table.add("spawn-cold", R::NAME, spawn_and_join_cold::<R>);
     table.add("yield", R::NAME, |budget| yields::<R>(budget, 1, 10_000));
     table.add("S5", R::NAME, |budget| yields::<R>(budget, 300, 300));
@@ -28,8 +30,10 @@ pub(crate) fn add<R: Spawn>(table: &mut Table) {
 }
 
 pub(crate) fn add_floor(table: &mut Table) {
+    table.add("spawn-1000", FLOOR, |budget| floor_of_spawn(budget, 1_000));
     table.add("S3", FLOOR, |budget| floor_of_spawn(budget, 25_000));
     table.add("spawn", FLOOR, |budget| floor_of_spawn(budget, 100_000));
+    table.add("spawn-million", FLOOR, |budget| floor_of_spawn(budget, million(budget)));
     table.add("spawn-cold", FLOOR, |budget| measure_cold(budget, 100_000, || boxes(100_000)));
     table.add("yield", FLOOR, |budget| floor_of_yields(budget, 1, 10_000));
     table.add("S5", FLOOR, |budget| floor_of_yields(budget, 300, 300));
@@ -38,6 +42,10 @@ pub(crate) fn add_floor(table: &mut Table) {
     table.add("S16", FLOOR, |budget| floor_of_yields(budget, 1, 10_000));
     table.add("S6", FLOOR, |budget| floor_of_ring(budget, 300, 300));
     table.add("ping-pong", FLOOR, |budget| floor_of_ping_pong(budget, 10_000));
+}
+
+fn million(budget: Budget) -> u64 {
+    if budget.quick { 10_000 } else { 1_000_000 }
 }
 
 /// Spawns so many tasks that have nothing to do, then awaits each. All are alive at once.

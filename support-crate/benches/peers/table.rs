@@ -48,8 +48,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         title: "Tasks",
         rows: &[
+            row("spawn-1000", Computes, "spawn 1 000 tasks, join each", "one task spawned, run and joined"),
             row("S3", Computes, "spawn 25 000 tasks, join each", "one task spawned, run and joined"),
             row("spawn", Computes, "spawn 100 000 tasks, join each", "one task spawned, run and joined"),
+            row("spawn-million", Calls, "spawn 1 000 000 tasks, join each", "one task spawned, run and joined"),
             row("spawn-cold", Calls, "the same, the first time in a process", "one task spawned, run and joined"),
             row("yield", Computes, "one task yields 10 000 times", "one yield, in the runtime's own way"),
             row("S5", Computes, "300 tasks yield 300 times", "one yield, in the runtime's own way"),
