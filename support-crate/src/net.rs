@@ -2,6 +2,20 @@
 //!
 //! [`Async`] tries the operation first and waits only when it would block. What is here is thin: the knowledge is in the
 //! [reactor](crate::Runtime), and TCP and UDP add names to `Async` over the sockets of the standard library.
+//!
+//! ```text
+//!   TcpStream, UdpSocket, … ──▶ Async ── try ──▶ the system ── an answer ──▶ Ready
+//!                                 ▲                  │ WouldBlock
+//!                                 └── wake ◀── reactor: waker stored
+//! ```
+//!
+//! Invariants
+//!
+//! * **N1** A source is non-blocking from the moment it is handed over: no operation keeps the engine's thread.
+//! * **N2** It leaves the reactor before its descriptor is closed or given back (S4 in `reactor`).
+//! * **N3** Each future that waits does so under a number of its own and withdraws when it is dropped. Poll-style callers share one number,
+//!   since nobody says when one of them has gone.
+//! * **N4** No foreign code (a waker's clone, wake or drop) runs while the reactor is borrowed (S5 in `reactor`).
 
 mod tcp;
 mod udp;

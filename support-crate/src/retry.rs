@@ -1,4 +1,19 @@
 //! `Retry`: the article's wrapper around a future that may fail, with pin projection doing the careful part.
+//!
+//! ```text
+//!              ┌─ Ready(Ok) ──────────────────▶ Ready(Ok)
+//!   attempt ───┼─ Pending ────────────────────▶ Pending
+//!      ▲       └─ Ready(Err) ──┬─ none left ──▶ Ready(Err)
+//!      │                       └─ else ───────▶ pause, if there is a delay ──┐
+//!      └── set: the failed one is dropped, the next takes its place; wake ◀──┘
+//! ```
+//!
+//! Invariants
+//!
+//! * **A1** The attempt is pinned with the `Retry`: it is polled and dropped where it stands, and only [`Pin::set`] puts another into its
+//!   place.
+//! * **A2** An attempt that has failed is not polled again: while there is a pause it is not looked at, and after it another stands there.
+//! * **A3** `Pending` is returned only when the attempt or the pause holds the waker, or it has been called.
 
 use crate::runtime::Handle;
 use crate::timer::Sleep;

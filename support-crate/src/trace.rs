@@ -2,6 +2,17 @@
 //!
 //! While recording is off, each place that could record looks at one flag and goes on. While it is on, each step is put down
 //! with the time since the start; [`Timeline`] is a copy of that, which shows itself as lanes: the engine, each task, the reactor.
+//!
+//! ```text
+//!   executor, timers, reactor ── Step ──▶ Recorder ── a copy ──▶ Timeline ──▶ lanes (SVG), lines (text)
+//! ```
+//!
+//! Invariants
+//!
+//! * **L1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
+//! * **L2** A task is looked into only in the step that tells of it, when it is alive; afterwards it is a key, and when a later task gets the
+//!   same address, its spawn gives it a lane of its own.
+//! * **L3** At most [`MOST_STEPS`] are kept; how many were not is counted.
 
 mod picture;
 

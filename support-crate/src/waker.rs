@@ -3,6 +3,12 @@
 //! `std::task::Wake` makes a waker of any `Arc`, and hides one of the four things that can be done with it: cloning. These are
 //! made of a vtable by hand, so that all four can be seen.
 //!
+//! ```text
+//!   CountingWaker ──▶ Log: counts, calls ──▶ the waker that it wraps, if any
+//!                      ▲   ▲   ▲
+//!                      waker, clone, clone: each owns one count of the Arc
+//! ```
+//!
 //! Invariant
 //!
 //! * **W1** The data pointer of such a waker is an `Arc<Log>` turned raw, and each waker owns one count of it: `clone` takes one more,
