@@ -63,7 +63,7 @@ struct Verify {
     #[command(subcommand)]
     part: Option<Part>,
     /// Also what takes long: models of concurrency, sanitizers
-    #[arg(long)]
+    #[arg(long, global = true)]
     full: bool,
     /// Write the outputs of notebooks back where they differ from what the file has
     #[arg(long, global = true)]

@@ -101,7 +101,8 @@ pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
         let of_it = outputs.iter().filter(|output| output["output_type"] == "stream" && output["name"] == name);
         let text: String = of_it.map(|output| joined(&output["text"])).collect();
         let text = without_colours(&text);
-        let text = if name == "stderr" { without_chatter(&text) } else { text };
+        // A panic's empty first line comes by itself, and so sometimes not at all.
+        let text = if name == "stderr" { without_chatter(&text).trim_matches('\n').to_owned() } else { text };
         (!text.trim().is_empty()).then(|| Section { title: name.to_owned(), text })
     };
     let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
@@ -314,11 +315,11 @@ mod tests {
         let outputs = [
             json!({"output_type": "stream", "name": "stderr", "text": "one\n"}),
             json!({"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]}),
-            json!({"output_type": "stream", "name": "stderr", "text": ["two\n"]}),
+            json!({"output_type": "stream", "name": "stderr", "text": ["two\n", "\n"]}),
         ];
         let found = sections(&outputs);
         assert_eq!(found[0], Section { title: "stdout".into(), text: "a\nb\n".into() });
-        assert_eq!(found[1], Section { title: "stderr".into(), text: "one\ntwo\n".into() });
+        assert_eq!(found[1], Section { title: "stderr".into(), text: "one\ntwo".into() });
     }
 
     #[test]
