@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use anyhow::Result;
+use percent_encoding::percent_decode_str;
 use regex::Regex;
 use similar::{ChangeTag, TextDiff};
 
@@ -90,7 +91,9 @@ pub(crate) fn file(notebook: &Notebook, folder: &Path, places: &Places) -> Resul
     }
     for cell in &notebook.cells {
         if cell.kind == Kind::Markdown {
-            failures.extend(broken_links(notebook, cell, folder).into_iter().map(|what| Failure::of(cell, what)));
+            let what = |link| format!("its link leads nowhere: {link}");
+            let broken = broken_links(&cell.source, &notebook.path, folder);
+            failures.extend(broken.into_iter().map(|link| Failure::of(cell, what(link))));
         }
         match (&cell.rules.error, cell.meant_to_fail) {
             (Some(_), false) => failures.push(Failure::of(cell, "it names an `error` but has no tag `raises-exception`")),
@@ -228,20 +231,22 @@ pub(crate) fn never_run(notebook: &Notebook) -> bool {
     notebook.code().all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())
 }
 
-fn broken_links(notebook: &Notebook, cell: &Cell, folder: &Path) -> Vec<String> {
+/// The links of a text that lead nowhere. It stands in the file at `path`, whose links start from `folder`.
+fn broken_links(text: &str, path: &Path, folder: &Path) -> Vec<String> {
     let broken = |link: &String| -> bool {
         if link.contains("://") || link.starts_with("mailto:") || link.starts_with("attachment:") {
             return false;
         }
-        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-        let target = if file.is_empty() { notebook.path.clone() } else { folder.join(file.replace("%20", " ")) };
+        let link = percent_decode_str(link).decode_utf8_lossy();
+        let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+        let target = if file.is_empty() { path.to_owned() } else { folder.join(file) };
         if !target.exists() {
             return true;
         }
         let is_notebook = target.extension().is_some_and(|extension| extension == "ipynb");
         !anchor.is_empty() && is_notebook && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
     };
-    markdown::links(&cell.source).into_iter().filter(broken).map(|link| format!("its link leads nowhere: {link}")).collect()
+    markdown::links(text).into_iter().filter(broken).collect()
 }
 
 fn has_anchor(notebook: &Notebook, anchor: &str) -> bool {
@@ -481,6 +486,17 @@ mod tests {
             let mut cells = exercise("✗");
             cells.remove(missing);
             assert_one(&said_of_file(cells), part);
+        }
+    }
+
+    #[test]
+    fn every_link_of_the_readmes_leads_somewhere() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for name in ["README.md", "notebooks/README.md"] {
+            let path = project.join(name);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(markdown::links(&text).len() > 10, "{name} has links");
+            assert_eq!(broken_links(&text, &path, path.parent().unwrap()), Vec::<String>::new(), "{name}");
         }
     }
 
