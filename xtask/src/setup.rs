@@ -19,13 +19,14 @@ pub(crate) mod warm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::launcher;
+use crate::notebook;
 use crate::ui::Ui;
 use store::Store;
 
@@ -121,7 +122,19 @@ fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab>
     write_kernel_spec(&python, &launcher, &kernel)?;
     let lab = Lab { python };
     warm::make(ui, project, &lab)?;
+    trust(ui, project, &lab)?;
     Ok(lab)
+}
+
+/// Signs the notebooks as Jupyter does when a user saves them: without that it shows their pictures only once they have been run here.
+fn trust(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
+    let mut command = lab.jupyter("nbformat.sign");
+    command.args(notebook::list(&project.join("notebooks"))?).stdin(Stdio::null());
+    let finished = ui.run("signing the notebooks, so that their pictures are shown", &mut command)?;
+    if !finished.status.success() {
+        ui.say(format!("The notebooks could not be signed: their pictures are shown once they have been run.\n{}", finished.tail()));
+    }
+    Ok(())
 }
 
 /// Writes the kernel spec named `rust` into the environment, if it is not there already as it must be.
