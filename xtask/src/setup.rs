@@ -75,6 +75,7 @@ impl Names {
 
 /// Sets up whatever is missing. Does nothing, and is fast, when nothing is.
 pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
+    tools::rustc_version()?;
     let store = Store::of_user()?;
     let names = Names::needed();
     if let Some(lab) = installed(&store, &names, project)? {
