@@ -252,9 +252,9 @@ fn soak_timers(rounds: usize, each: usize) {
         assert_eq!((rt.stats().timers, rt.stats().tasks), (0, 0));
     };
     round();
-    let (memory, (bytes, _)) = (resident(), held());
+    let (memory, (bytes, _)) = (resident(), allocations::held());
     (0..rounds).for_each(|_| round());
-    let (after, more) = (resident(), held().0 - bytes);
+    let (after, more) = (resident(), allocations::held().0 - bytes);
     assert!(after < memory + 2 * 1024, "{after} KiB resident, {memory} before");
     assert!(more < 4096, "{more} bytes more are held");
 }
