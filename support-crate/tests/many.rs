@@ -235,7 +235,7 @@ fn soak_timers(rounds: usize, each: usize) {
     let mut round = || {
         let fired = Count::default();
         for number in 0..each {
-            let time = Duration::from_micros(random.u64(1..3_000));
+            let time = Duration::from_micros(random.u64(1..12_000));
             let (sleep, fired) = (handle.sleep(time), fired.clone());
             let task = rt.spawn(async move {
                 sleep.await;
@@ -246,7 +246,7 @@ fn soak_timers(rounds: usize, each: usize) {
                 task.abort();
             }
         }
-        rt.block_on(handle.sleep(4 * MS));
+        rt.block_on(handle.sleep(13 * MS));
         rt.run_until_stalled();
         assert_eq!(fired.get(), each - each.div_ceil(4));
         assert_eq!((rt.stats().timers, rt.stats().tasks), (0, 0));
