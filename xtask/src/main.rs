@@ -79,6 +79,9 @@ enum Part {
         /// Beginnings of names, such as 03
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+        /// Run each so often: what is up to chance shows itself
+        #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "bless")]
+        times: usize,
     },
 }
 
@@ -108,10 +111,11 @@ fn run(cli: Cli) -> Result<bool> {
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
         Cli::Verify(Verify { part, full, bless }) => {
+            let plan = verify::Plan { crates: true, full, notebooks: Some(Vec::new()), times: 1, bless };
             let plan = match part {
-                None => verify::Plan { crates: true, full, notebooks: Some(Vec::new()), bless },
-                Some(Part::Crate) => verify::Plan { crates: true, full, notebooks: None, bless },
-                Some(Part::Notebooks { names }) => verify::Plan { crates: false, full, notebooks: Some(names), bless },
+                None => plan,
+                Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },
+                Some(Part::Notebooks { names, times }) => verify::Plan { crates: false, notebooks: Some(names), times, ..plan },
             };
             verify::verify(project, &plan)
         }

@@ -122,11 +122,6 @@ pub(crate) struct Notebook {
 }
 
 impl Notebook {
-    /// Why it is not held to what it shows yet, if its metadata says so: `"pinlab": {"draft": "…"}`.
-    pub(crate) fn draft(&self) -> Option<&str> {
-        self.json["metadata"]["pinlab"]["draft"].as_str()
-    }
-
     /// Reads a notebook file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -333,16 +328,6 @@ fn seconds(metadata: &Map<String, Value>) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::crafted::*;
-
-    #[test]
-    fn a_draft_says_why_it_is_one() {
-        let parse = |metadata: &str| {
-            let text = format!(r#"{{"cells": [], "metadata": {metadata}, "nbformat": 4, "nbformat_minor": 5}}"#);
-            Notebook::parse("a.ipynb".as_ref(), &text).unwrap()
-        };
-        assert_eq!(parse(r#"{"pinlab": {"draft": "not run twice yet"}}"#).draft(), Some("not run twice yet"));
-        assert_eq!(parse("{}").draft(), None);
-    }
 
     #[test]
     fn a_notebook_is_written_in_the_form_of_nbformat() {

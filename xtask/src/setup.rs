@@ -133,7 +133,10 @@ fn trust(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
     command.args(notebook::list(&project.join("notebooks"))?).stdin(Stdio::null());
     let finished = ui.run("signing the notebooks, so that their pictures are shown", &mut command)?;
     if !finished.status.success() {
-        ui.say(format!("The notebooks could not be signed: their pictures are shown once they have been run.\n{}", finished.tail()));
+        ui.say(format!(
+            "The notebooks could not be signed: their pictures are shown once they have been run.\n{}",
+            finished.tail()
+        ));
     }
     Ok(())
 }

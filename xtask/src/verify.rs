@@ -13,7 +13,7 @@ use anyhow::Result;
 use crate::ui::Ui;
 
 /// What to verify.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Formatting, lints, documentation and tests of both packages.
     pub(crate) crates: bool,
@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) full: bool,
     /// Run notebooks: all if the list is empty, else those whose names begin with one of these.
     pub(crate) notebooks: Option<Vec<String>>,
+    /// How often each notebook is run as it is.
+    pub(crate) times: usize,
     /// Write outputs back where they differ.
     pub(crate) bless: bool,
 }
@@ -56,7 +58,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     }
     let mut times = String::new();
     if let Some(wanted) = &plan.notebooks {
-        let (notebooks, table) = notebooks::run(&ui, project, wanted, plan.bless)?;
+        let (notebooks, table) = notebooks::run(&ui, project, wanted, plan.times, plan.bless)?;
         tally.add(notebooks);
         times = table;
     }

@@ -1,7 +1,6 @@
 //! Runs notebooks side by side, each in kernels of its own, and reports what does not hold.
 //!
-//! A notebook is run twice if it has exercises: as it is, and with the solutions in the starters' places. One that its metadata calls a
-//! draft, and says why, is named and not run, unless it is asked for.
+//! A notebook is run twice if it has exercises: as it is, and with the solutions in the starters' places.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -46,8 +45,8 @@ struct Verdict {
     blessed: bool,
 }
 
-/// Runs the notebooks whose names begin with one of `wanted` (all, if it is empty); returns the count and the table of times.
-pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Result<(Tally, String)> {
+/// Runs the notebooks whose names begin with one of `wanted` (all, if it is empty), `times` over; returns the count and the table of times.
+pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], times: usize, bless: bool) -> Result<(Tally, String)> {
     // The course, and the notebooks that test what only a real kernel can.
     let mut paths = notebook::list(&project.join("notebooks"))?;
     paths.extend(notebook::list(&project.join("support-crate").join("tests"))?);
@@ -60,14 +59,10 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Re
     let mut jobs = VecDeque::new();
     for path in &paths {
         match Notebook::read(path) {
-            // A draft is run only when it is asked for by name.
-            Ok(committed) if wanted.is_empty() && committed.draft().is_some() => {
-                ui.say(format!("draft   {}  ({})", committed.name, committed.draft().unwrap_or_default()));
-            }
             Ok(committed) => {
                 // A notebook whose exercises are malformed is still run once, and is told so by its plain run.
                 let exercises = committed.exercises().unwrap_or_default();
-                jobs.push_back(Job { committed: committed.clone(), solved: None });
+                jobs.extend((0..times).map(|_| Job { committed: committed.clone(), solved: None }));
                 if !exercises.is_empty() {
                     jobs.push_back(Job { committed, solved: Some(exercises) });
                 }
@@ -84,7 +79,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Re
     // Two kernels that fetch the same crate from the compile cache at once can make each other fail (the cache counts its
     // uses in a file without a lock), so first cells, which fetch, take turns.
     let first_cell = Mutex::new(());
-    let mut times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
+    let mut cell_times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
     thread::scope(|scope| -> Result<()> {
         let (sender, verdicts) = mpsc::channel();
         for _ in 0..workers {
@@ -108,12 +103,12 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], bless: bool) -> Re
             report(ui, &job, &verdict);
             tally.add(count(&job, &verdict));
             if job.solved.is_none() && !verdict.times.is_empty() {
-                times.insert(job.committed.name, verdict.times);
+                cell_times.entry(job.committed.name).or_default().extend(verdict.times);
             }
         }
         Ok(())
     })?;
-    Ok((tally, table(&times)))
+    Ok((tally, table(&cell_times)))
 }
 
 fn select(paths: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>> {
