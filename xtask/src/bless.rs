@@ -23,13 +23,11 @@ fn canonical(outputs: &[Value]) -> Vec<Value> {
             if output["name"] == "stderr" {
                 text = mask::without_chatter(&text);
             }
-            if text.trim().is_empty() {
-                continue;
-            }
             output["text"] = lines(&text);
         }
         canonical.push(output);
     }
+    canonical.retain(|output| output["output_type"] != "stream" || !joined(&output["text"]).trim().is_empty());
     canonical
 }
 

@@ -23,15 +23,17 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     /// True if all that is wrong is that the outputs differ from the committed ones: `--bless` mends that.
     pub(crate) blessable: bool,
+    /// True if all that is wrong is that the end of what the cell printed is missing.
+    pub(crate) cut_short: bool,
 }
 
 impl Failure {
     fn of(cell: &Cell, what: impl Into<String>) -> Self {
-        Self { cell: Some(cell.label()), what: what.into(), blessable: false }
+        Self { cell: Some(cell.label()), what: what.into(), blessable: false, cut_short: false }
     }
 
     pub(crate) fn whole(what: impl Into<String>) -> Self {
-        Self { cell: None, what: what.into(), blessable: false }
+        Self { cell: None, what: what.into(), blessable: false, cut_short: false }
     }
 }
 
@@ -140,7 +142,8 @@ pub(crate) fn differences(before: &Notebook, after: &Notebook) -> Result<Vec<Fai
                 "it shows something else than the file has (- file, + now; addresses are named in order of appearance):\n{}",
                 diff(&before.sections, &after.sections)
             );
-            failures.push(Failure { blessable: true, ..Failure::of(cell, what) });
+            let cut_short = is_cut_short(&before.sections, &after.sections);
+            failures.push(Failure { blessable: true, cut_short, ..Failure::of(cell, what) });
         }
     }
     let same = |cell: usize| before[cell].sections == after[cell].sections;
@@ -152,6 +155,19 @@ pub(crate) fn differences(before: &Notebook, after: &Notebook) -> Result<Vec<Fai
         }
     }
     Ok(failures)
+}
+
+/// Whether `after` is what the kernel makes of `before` when it is late: it forwards what a cell prints in one thread, says in another that
+/// the cell is done, and whoever listens stops listening then. So lines at the end can be missing, and nothing else.
+fn is_cut_short(before: &[Section], after: &[Section]) -> bool {
+    let is_stream = |section: &&Section| ["stdout", "stderr"].contains(&section.title.as_str());
+    let text = |sections: &[Section], title: &str| {
+        let found = sections.iter().find(|section| section.title == title);
+        found.map(|section| section.text.trim_end().to_owned()).unwrap_or_default()
+    };
+    let others = |sections: &[Section]| sections.iter().filter(|section| !is_stream(section)).cloned().collect::<Vec<_>>();
+    others(before) == others(after)
+        && ["stdout", "stderr"].iter().all(|title| text(before, title).starts_with(&text(after, title)))
 }
 
 /// What a run with the solutions in the starters' places must show: every cell does what it says, every check is told ✓.
@@ -184,7 +200,10 @@ fn conduct(fresh: &Notebook, places: &Places) -> Vec<Failure> {
                 failures.push(Failure::of(cell, what));
             }
             (true, None) => {
-                failures.push(Failure::of(cell, "it is tagged `raises-exception`, but nothing in it failed"));
+                // Or it panicked, and the text of that came too late.
+                let cut_short = cell.rules.error.as_ref().is_some_and(|error| error.contains("panicked"));
+                let what = "it is tagged `raises-exception`, but nothing in it failed";
+                failures.push(Failure { cut_short, ..Failure::of(cell, what) });
             }
             (true, Some(_)) => {
                 let failed_with = |code: &String| {
@@ -354,6 +373,16 @@ mod tests {
         assert!(failures[0].blessable);
         assert!(failures[0].what.contains("- old\n+ new"), "{}", failures[0].what);
         assert_eq!(failures[0].cell.as_deref(), Some("cell [2]  x"));
+    }
+
+    #[test]
+    fn missing_lines_at_the_end_are_told_from_other_lines() {
+        let is_cut = |now: &str| {
+            let shows = |text: &str| notebook(vec![code("x", vec![printed(text)])]);
+            run(&shows("a\nb\nc\n"), &shows(now), &places()).unwrap()[0].cut_short
+        };
+        assert!(is_cut("a\nb\n") && is_cut(""));
+        assert!(!is_cut("a\nc\n") && !is_cut("b\nc\n") && !is_cut("a\nb\nc\nd\n") && !is_cut("x"));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //!    checked ([`returns`]): whether a place that has become free is used again by a later cell is up to the allocator.
 //! 2. A number with a unit of time, or with `/s` after it, becomes `‹time›`.
 //! 3. What the kernel adds by chance goes: colours, build chatter, thread numbers, positions in generated code.
-//! 4. What a cell's own `mask` matches becomes `▒`.
+//! 4. What a cell's own `mask` matches becomes `▒`. It sees the whole text; `^` and `$` are the ends of a line.
 //! 5. Spaces are squeezed on a line where anything was replaced: columns are padded to the width of what stood there.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
 use serde_json::Value;
 
 use crate::notebook::{Kind, Notebook, joined};
@@ -75,7 +75,10 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Masked>> {
                 .rules
                 .mask
                 .iter()
-                .map(|mask| Regex::new(mask).with_context(|| format!("{}: `mask` is no regular expression", cell.label())))
+                .map(|mask| {
+                    let regex = RegexBuilder::new(mask).multi_line(true).build();
+                    regex.with_context(|| format!("{}: `mask` is no regular expression", cell.label()))
+                })
                 .collect::<Result<_>>()?;
             if cell.kind == Kind::Markdown {
                 return Ok(Masked::default());
@@ -94,8 +97,7 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Masked>> {
 /// The texts of a cell's outputs as they are, without colours and build chatter.
 ///
 /// The two streams race each other and the pictures, so each stream is put together whole: stdout comes first, stderr last.
-/// What the kernel forwards of stderr may even come too late and be lost; only the message of a panic is safe, because the
-/// list of calls that follows it takes so long.
+/// What the kernel forwards may even come too late and be lost, the more easily the busier the machine is (see `judge::is_cut_short`).
 pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
     let stream = |name: &str| -> Option<Section> {
         let of_it = outputs.iter().filter(|output| output["output_type"] == "stream" && output["name"] == name);
@@ -142,6 +144,9 @@ fn without_colours(text: &str) -> String {
     COLOUR.replace_all(text, "").into_owned()
 }
 
+/// What stands where a cell's own mask matched.
+const MASK: &str = "▒";
+
 /// Addresses in order of appearance, which names them.
 #[derive(Debug, Default)]
 struct Names(Vec<u64>);
@@ -152,10 +157,11 @@ impl Names {
         if TIMED_PICTURE.is_match(&section.text) {
             return "(a picture of times)".into();
         }
-        section.text.lines().map(|line| self.mask_line(line, extra)).collect::<Vec<_>>().join("\n")
+        let text = extra.iter().fold(section.text.clone(), |text, mask| mask.replace_all(&text, MASK).into_owned());
+        text.lines().map(|line| self.mask_line(line)).collect::<Vec<_>>().join("\n")
     }
 
-    fn mask_line(&mut self, line: &str, extra: &[Regex]) -> String {
+    fn mask_line(&mut self, line: &str) -> String {
         static KERNEL: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
             [
                 (regex(r"(thread '[^']*') \(\d+\)"), "$1"),
@@ -170,9 +176,6 @@ impl Names {
         static HEX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:0[xX]([0-9a-fA-F]+)|([0-9a-fA-F]{16}))\b"));
 
         let mut text = line.to_owned();
-        for mask in extra {
-            text = mask.replace_all(&text, "▒").into_owned();
-        }
         for (pattern, plain) in KERNEL.iter() {
             text = pattern.replace_all(&text, *plain).into_owned();
         }
@@ -192,7 +195,7 @@ impl Names {
                 }
             })
             .into_owned();
-        if text == line { text } else { text.split_whitespace().collect::<Vec<_>>().join(" ") }
+        if text == line && !line.contains(MASK) { text } else { text.split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 
     fn name(&mut self, address: u64) -> usize {
@@ -302,6 +305,8 @@ mod tests {
     fn a_cells_own_masks_hide_what_they_match() {
         let section = Section { title: "stdout".into(), text: "port 40123 open".into() };
         assert_eq!(Names::default().mask(&section, &[regex(r"port \d+")]), "▒ open");
+        let section = Section { title: "stdout".into(), text: "kept\n3 tasks\n   1.2  a\n   2.3  b".into() };
+        assert_eq!(Names::default().mask(&section, &[regex(r"(?ms)^\d+ tasks.*")]), "kept\n▒");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+/// How many connections may wait to be accepted.
+const QUEUE: i32 = 1024;
+
 /// A TCP socket that accepts connections.
 ///
 /// Several tasks may accept from one listener: each event wakes all of them, and those who come too late wait again.
@@ -19,11 +22,21 @@ pub struct TcpListener(Async<std::net::TcpListener>);
 impl TcpListener {
     /// Binds and listens. Port 0 lets the system choose; [`TcpListener::local_addr`] tells which.
     ///
+    /// The system keeps up to 1024 connections (or fewer, if that is its limit) for whom `accept` has not been called yet. On Unix an address can be
+    /// bound again while connections of a former listener are still ending (`SO_REUSEADDR`).
+    ///
     /// # Errors
     ///
     /// Those of the system (`AddrInUse`, `PermissionDenied`, …), for the last of the addresses tried.
     pub fn bind(handle: &Handle, addr: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self(Async::new(handle, std::net::TcpListener::bind(addr)?)?))
+        let mut failed = None;
+        for address in addresses(addr)? {
+            match listen(address) {
+                Ok(listener) => return Self::from_std(handle, listener),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.expect("there is at least one address"))
     }
 
     /// Hands a listener of the standard library's to the engine.
@@ -63,6 +76,16 @@ impl TcpListener {
     pub fn into_inner(self) -> std::net::TcpListener {
         self.0.into_inner()
     }
+}
+
+/// As the standard library does it, with a longer queue: its own holds 128, and those who come when it is full try again a second later.
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(QUEUE)?;
+    Ok(socket.into())
 }
 
 impl AsRef<Async<std::net::TcpListener>> for TcpListener {

@@ -20,7 +20,7 @@ use crate::ui::Ui;
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
-/// How often a notebook is run before a first cell that breaks counts as a failure.
+/// How often a notebook is run before what the kernel has spoilt counts as a failure.
 const TRIES: usize = 3;
 
 /// How many lines of one failure are shown.
@@ -163,10 +163,11 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
     let execute = || -> Result<_> {
         for _ in 1..TRIES {
             let (run, seconds) = execute()?;
-            if !run.as_ref().is_ok_and(judge::set_up_broke) {
-                return Ok((run, seconds));
-            }
-            let why = "a dependency's build script broke in its first cell, as it can on a busy machine";
+            let spoilt = match &run {
+                Ok(fresh) => spoilt(job, fresh, places)?,
+                Err(_) => None,
+            };
+            let Some(why) = spoilt else { return Ok((run, seconds)) };
             ui.say(format!("again   {}  ({why})", title(job)));
         }
         execute()
@@ -225,11 +226,25 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
     Ok(verdict)
 }
 
+/// What the kernel has done to a run that says nothing about the notebook.
+fn spoilt(job: &Job, fresh: &Notebook, places: &Places) -> Result<Option<&'static str>> {
+    if judge::set_up_broke(fresh) {
+        return Ok(Some("a dependency's build script broke in its first cell, as it can on a busy machine"));
+    }
+    if job.solved.is_some() || judge::never_run(&job.committed) {
+        return Ok(None);
+    }
+    let failures = judge::run(&job.committed, fresh, places)?;
+    let all_cut = !failures.is_empty() && failures.iter().all(|failure| failure.cut_short);
+    Ok(all_cut.then_some("the kernel did not wait for the last lines that a cell printed"))
+}
+
 fn died(committed: &Notebook, death: &runner::Death) -> Failure {
     Failure {
         cell: death.cell.map(|index| committed.cells[index].label()),
         what: format!("the kernel died here, and the cells after it were not run:\n{}", death.message),
         blessable: false,
+        cut_short: false,
     }
 }
 
