@@ -10,6 +10,7 @@
 //! in every notebook that is opened. The launcher copies `session` for each kernel; cargo looks whether anything is stale,
 //! as it always does, so that a wrong copy costs time and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +19,34 @@ use serde_json::json;
 
 use super::{Lab, digest, kernel, tools};
 use crate::launcher::{self, READY, SESSION, WARM};
-use crate::notebook::{FIRST_CELL, Notebook};
+use crate::notebook::{self, FIRST_CELL, Notebook};
 use crate::runner;
 use crate::ui::Ui;
 
-/// For which levels of optimisation all crates are compiled. Notebooks use both, and the usual one comes last: of two libraries the probes
-/// take the newer.
-const CELLS: [&str; 3] = [":opt 0", FIRST_CELL, ":opt 2\nlet warm = 1_u8;\nprintln!(\"{warm}\");"];
+/// What is run: first with the crates that single notebooks bring in besides, so that all of the course works without a network; then
+/// for both levels of optimisation that notebooks use. The usual one comes last: of two libraries the probes take the newer.
+fn cells(project: &Path) -> Result<Vec<String>> {
+    let more: Vec<String> = more_crates(project)?.into_iter().collect();
+    let (before_use, after) = FIRST_CELL.rsplit_once('\n').expect("it ends in a `use`");
+    Ok(vec![
+        format!("{before_use}\n{}\n{after}", more.join("\n")),
+        ":clear".to_owned(),
+        ":opt 0".to_owned(),
+        FIRST_CELL.to_owned(),
+        ":opt 2\nlet warm = 1_u8;\nprintln!(\"{warm}\");".to_owned(),
+    ])
+}
+
+/// The `:dep` lines of all notebooks, but for those of the first cell.
+fn more_crates(project: &Path) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for path in notebook::list(&project.join("notebooks"))? {
+        let notebook = Notebook::read(&path)?;
+        let lines = notebook.code().flat_map(|cell| cell.source.lines());
+        found.extend(lines.filter(|line| line.starts_with(":dep ") && !FIRST_CELL.contains(line)).map(str::to_owned));
+    }
+    Ok(found)
+}
 
 /// True if a new kernel of this clone has nothing to compile.
 pub(crate) fn is_ready(project: &Path) -> bool {
@@ -64,7 +86,7 @@ pub(crate) fn remove(project: &Path) -> Result<()> {
 
 /// Of the compiler, the kernel, the cells, and the support crate's files. Their times count, not their text: so it is with cargo.
 fn key(project: &Path) -> Result<String> {
-    let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), CELLS.concat()];
+    let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), cells(project)?.concat()];
     let support = project.join("support-crate");
     let mut files = vec![support.join("Cargo.toml")];
     collect(&support.join("src"), &mut files)?;
@@ -90,12 +112,12 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn run(ui: &Ui, project: &Path, lab: &Lab, session: &Path) -> Result<()> {
-    let code = |(number, source): (usize, &&str)| {
+    let code = |(number, source): (usize, String)| {
         json!({"cell_type": "code", "id": format!("cell-{number}"), "metadata": {"pinlab": {"limit": 900}},
                "execution_count": null, "outputs": [], "source": source})
     };
     let text = json!({
-        "cells": CELLS.iter().enumerate().map(code).collect::<Vec<_>>(),
+        "cells": cells(project)?.into_iter().enumerate().map(code).collect::<Vec<_>>(),
         "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}},
         "nbformat": 4, "nbformat_minor": 5,
     });
@@ -137,13 +159,26 @@ fn strip(session: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crafted::{code, notebook};
 
     fn project() -> tempfile::TempDir {
         let project = tempfile::tempdir().unwrap();
         fs::create_dir_all(project.path().join("support-crate/src/net")).unwrap();
         fs::write(project.path().join("support-crate/Cargo.toml"), "[package]").unwrap();
         fs::write(project.path().join("support-crate/src/net/tcp.rs"), "// one").unwrap();
+        fs::create_dir(project.path().join("notebooks")).unwrap();
         project
+    }
+
+    #[test]
+    fn the_crates_of_every_notebook_are_fetched() {
+        let project = project();
+        let notebook = notebook(vec![code(":dep hyper = \"=1.0.0\"\n:dep tokio = \"=1.0.0\"\nuse hyper::body;", vec![])]);
+        fs::write(project.path().join("notebooks/01-a.ipynb"), notebook.text()).unwrap();
+        let found: Vec<_> = more_crates(project.path()).unwrap().into_iter().collect();
+        assert_eq!(found, [":dep hyper = \"=1.0.0\"", ":dep tokio = \"=1.0.0\""]);
+        let cells = cells(project.path()).unwrap();
+        assert!(cells[0].contains(":dep hyper") && cells[0].ends_with("use pinlab::prelude::*;"), "{}", cells[0]);
     }
 
     #[test]

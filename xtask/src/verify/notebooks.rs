@@ -189,14 +189,18 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
     verdict.failures = judge::run(committed, &fresh, places)?;
     let to_bless = bless_it && verdict.failures.iter().all(|failure| failure.blessable);
     if to_bless && !verdict.failures.is_empty() {
-        // What becomes the expectation must hold of another run, too. In one of the two a place may have come back by chance.
+        // What becomes the expectation must hold of another run, too. In one of the two a place may have come back by chance, or the kernel
+        // may have cut it short: then the other one will do.
         let (again, more) = execute()?;
         seconds += more;
         match again {
             Err(death) => verdict.failures = vec![died(committed, &death)],
             Ok(again) => {
+                let only_cut = |failures: &[Failure]| failures.iter().all(|failure| failure.cut_short);
                 verdict.failures = judge::differences(&fresh, &again)?;
-                if !verdict.failures.is_empty() && judge::differences(&again, &fresh)?.is_empty() {
+                if only_cut(&verdict.failures) {
+                    verdict.failures.clear();
+                } else if only_cut(&judge::differences(&again, &fresh)?) {
                     (fresh, verdict.failures) = (again, Vec::new());
                 }
             }
