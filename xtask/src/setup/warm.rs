@@ -74,14 +74,17 @@ pub(crate) fn make(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
     fs::rename(new.keep(), &place).with_context(|| format!("cannot make {}", place.display()))
 }
 
-/// Removes it; kernels that run have copies of their own.
+/// Removes it, and what a set-up that was killed left beside it; kernels that run have copies of their own.
 pub(crate) fn remove(project: &Path) -> Result<()> {
-    match fs::remove_dir_all(project.join(WARM)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", project.join(WARM).display()))
+    let place = project.join(WARM);
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let beside = place.parent().map(fs::read_dir).and_then(Result::ok);
+    for entry in beside.into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&name) {
+            fs::remove_dir_all(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Of the compiler, the kernel, the cells, and the support crate's files. Their times count, not their text: so it is with cargo.
@@ -192,9 +195,10 @@ mod tests {
         let file = fs::File::options().write(true).open(project.path().join("support-crate/src/net/tcp.rs")).unwrap();
         file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
         assert!(!is_ready(project.path()));
+        fs::create_dir(folder.with_extension("half")).unwrap();
         remove(project.path()).unwrap();
         remove(project.path()).unwrap();
-        assert!(!folder.exists());
+        assert_eq!(fs::read_dir(folder.parent().unwrap()).unwrap().count(), 0);
     }
 
     #[test]
