@@ -227,7 +227,9 @@ fn verdict(fresh: &Notebook, exercise: &Exercise, wanted: char, unwanted: char, 
     let said: String = mask::sections(&check.outputs).into_iter().map(|section| section.text).collect();
     (!said.contains(wanted) || said.contains(unwanted)).then(|| {
         let what = format!("exercise `{}`: {who} must be told {wanted}, but the check says:\n{}", exercise.name, said.trim());
-        Failure::of(check, what)
+        // Its last line is the verdict, and that is the line that may come too late.
+        let cut_short = !said.contains(['✓', '✗']);
+        Failure { cut_short, ..Failure::of(check, what) }
     })
 }
 
@@ -382,6 +384,9 @@ mod tests {
             run(&shows("a\nb\nc\n"), &shows(now), &places()).unwrap()[0].cut_short
         };
         assert!(is_cut("a\nb\n") && is_cut(""));
+        let verdict = |now: &str| run(&notebook(exercise("size 3\n✗ no")), &notebook(exercise(now)), &places()).unwrap();
+        assert!(verdict("size 3").iter().all(|failure| failure.cut_short) && !verdict("size 3").is_empty());
+        assert!(verdict("size 3\n✓ yes").iter().any(|failure| !failure.cut_short));
         assert!(!is_cut("a\nc\n") && !is_cut("b\nc\n") && !is_cut("a\nb\nc\nd\n") && !is_cut("x"));
     }
 

@@ -235,10 +235,10 @@ fn spoilt(job: &Job, fresh: &Notebook, places: &Places) -> Result<Option<&'stati
     if judge::set_up_broke(fresh) {
         return Ok(Some("a dependency's build script broke in its first cell, as it can on a busy machine"));
     }
-    if job.solved.is_some() || judge::never_run(&job.committed) {
-        return Ok(None);
-    }
-    let failures = judge::run(&job.committed, fresh, places)?;
+    let failures = match &job.solved {
+        Some(exercises) => judge::solved(fresh, exercises, places),
+        None => judge::run(&job.committed, fresh, places)?,
+    };
     let all_cut = !failures.is_empty() && failures.iter().all(|failure| failure.cut_short);
     Ok(all_cut.then_some("the kernel did not wait for the last lines that a cell printed"))
 }
