@@ -234,6 +234,21 @@ fn a_connect_that_the_other_end_never_answers_is_ended_by_a_limit() {
     });
 }
 
+/// The queue of a listener is longer than the standard library's, whose 129th client would have to try again a second later.
+#[test]
+#[cfg(target_os = "linux")]
+fn five_hundred_clients_may_come_before_the_first_is_accepted() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
+    if most.is_none_or(|most: usize| most < 512) {
+        return println!("this system's own limit is lower: {most:?}");
+    }
+    let rt = runtime();
+    let listener = TcpListener::bind(&rt.handle(), "127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let clients: Vec<_> = (0..500).map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(900))).collect();
+    assert!(clients.iter().all(Result::is_ok), "{:?}", clients.iter().find(|client| client.is_err()));
+}
+
 /// Row 39.
 #[cfg(unix)]
 #[test]

@@ -163,7 +163,7 @@ fn is_cut_short(before: &[Section], after: &[Section]) -> bool {
     let is_stream = |section: &&Section| ["stdout", "stderr"].contains(&section.title.as_str());
     let text = |sections: &[Section], title: &str| {
         let found = sections.iter().find(|section| section.title == title);
-        found.map(|section| section.text.trim_end().to_owned()).unwrap_or_default()
+        found.map(|section| section.text.trim_end().lines().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
     };
     let others = |sections: &[Section]| sections.iter().filter(|section| !is_stream(section)).cloned().collect::<Vec<_>>();
     others(before) == others(after)
@@ -387,6 +387,8 @@ mod tests {
         let verdict = |now: &str| run(&notebook(exercise("size 3\n✗ no")), &notebook(exercise(now)), &places()).unwrap();
         assert!(verdict("size 3").iter().all(|failure| failure.cut_short) && !verdict("size 3").is_empty());
         assert!(verdict("size 3\n✓ yes").iter().any(|failure| !failure.cut_short));
+        let count = |text: &str| notebook(vec![code("x", vec![printed(text)])]);
+        assert!(!run(&count("a\nb 12\n"), &count("a\nb 1\n"), &places()).unwrap()[0].cut_short, "a line is whole or missing");
         assert!(!is_cut("a\nc\n") && !is_cut("b\nc\n") && !is_cut("a\nb\nc\nd\n") && !is_cut("x"));
     }
 
