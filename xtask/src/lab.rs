@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, store::Store, warm};
 use crate::ui::Ui;
 
+/// The folder whose `custom.css` JupyterLab adds to its own.
+const STYLE: &str = "xtask/lab";
+
 /// How JupyterLab is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -32,6 +35,7 @@ pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
     let lab = setup::ensure(&ui, project)?;
     let mut command = lab.jupyter("lab");
     command.arg(format!("--ServerApp.root_dir={}", notebooks.display())).current_dir(&notebooks);
+    command.arg("--custom-css").arg(format!("--ServerApp.tornado_settings=static_custom_path={}", project.join(STYLE).display()));
     if !options.browser {
         command.arg("--no-browser");
     }
@@ -98,6 +102,13 @@ fn become_it(mut command: Command) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_style_is_where_jupyterlab_is_told_to_look() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let style = std::fs::read_to_string(project.join(STYLE).join("custom.css")).unwrap();
+        assert!(style.contains("[data-jp-theme-light='false']"), "it follows the theme");
+    }
 
     #[test]
     fn a_taken_port_is_told_by_its_number() {
