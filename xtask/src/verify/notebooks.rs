@@ -231,16 +231,17 @@ fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &
 }
 
 /// What the kernel has done to a run that says nothing about the notebook.
-fn spoilt(job: &Job, fresh: &Notebook, places: &Places) -> Result<Option<&'static str>> {
+fn spoilt(job: &Job, fresh: &Notebook, places: &Places) -> Result<Option<String>> {
     if judge::set_up_broke(fresh) {
-        return Ok(Some("a dependency's build script broke in its first cell, as it can on a busy machine"));
+        return Ok(Some("a dependency's build script broke in its first cell, as it can on a busy machine".into()));
     }
     let failures = match &job.solved {
         Some(exercises) => judge::solved(fresh, exercises, places),
         None => judge::run(&job.committed, fresh, places)?,
     };
     let all_cut = !failures.is_empty() && failures.iter().all(|failure| failure.cut_short);
-    Ok(all_cut.then_some("the kernel did not wait for the last lines that a cell printed"))
+    let cells: Vec<&str> = failures.iter().filter_map(|failure| failure.cell.as_deref()).collect();
+    Ok(all_cut.then(|| format!("the kernel did not wait for the last lines of {}", cells.join("; "))))
 }
 
 fn died(committed: &Notebook, death: &runner::Death) -> Failure {
