@@ -183,6 +183,9 @@ fn a_server_whose_address_is_taken_says_which_and_why() {
 #[test]
 fn ctrl_c_ends_each_server_and_the_sleepers() {
     use std::os::unix::process::ExitStatusExt;
+    // What a shell runs in the background ignores SIGINT, and so does everything that is started by it.
+    // SAFETY: no code of ours is called by the default action.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let mut running: Vec<_> = ["echo", "http", "chat"].into_iter().map(|name| Running::serve(name).0).collect();
     running.push(Running::start(example("sleepers").args(["--count", "10", "--longest", "1h"])));
     for process in &mut running {
