@@ -103,11 +103,21 @@ impl Verdict {
     /// When the snippet does not compile, or the compiler, the linker or the folder for temporary files cannot be used.
     #[track_caller]
     pub fn run(&self) -> Ran {
+        self.run_at("2")
+    }
+
+    /// The same at another level of optimisation: `"0"` to `"3"`, `"s"` or `"z"`. A program without undefined behaviour
+    /// does the same at each of them.
+    ///
+    /// # Panics
+    /// As [`run`](Verdict::run), and when there is no such level.
+    #[track_caller]
+    pub fn run_at(&self, level: &str) -> Ran {
         assert!(self.compiles(), "there is nothing to run: the snippet does not compile. {self}");
         let workshop = Workshop::open();
         let program = workshop.0.join(format!("snippet{}", env::consts::EXE_SUFFIX));
-        let out = format!("-o{}", program.display());
-        let built = rustc(&self.site, &self.program, ["--crate-type=bin", "-Copt-level=2", &out]);
+        let (level, out) = (format!("-Copt-level={level}"), format!("-o{}", program.display()));
+        let built = rustc(&self.site, &self.program, ["--crate-type=bin", &level, &out]);
         assert!(built.status.success(), "the compiler could not build the program. It said:\n{}", built.stderr);
         let output = finish(Command::new(&program).env_remove("RUST_BACKTRACE"), "");
         let output = output.unwrap_or_else(|error| panic!("the program could not be started: {error}"));
@@ -620,6 +630,13 @@ mod tests {
     fn a_borrow_that_lasts_too_long_is_found_without_generating_code() {
         let verdict = crate::compiles! { let r; { let local = 7; r = &local; } println!("{r}"); };
         assert_eq!(verdict.code(), Some("E0597"));
+    }
+
+    #[test]
+    fn a_snippet_runs_at_the_level_that_it_is_given() {
+        let verdict = crate::compiles! { println!("{}", if cfg!(debug_assertions) { "checked" } else { "unchecked" }) };
+        assert_eq!(verdict.run_at("0").stdout().trim(), "checked");
+        assert_eq!(verdict.run_at("3").stdout().trim(), "unchecked");
     }
 
     #[test]
