@@ -83,6 +83,15 @@ enum Part {
         #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "bless")]
         times: usize,
     },
+    /// Rewrite notebooks and their answers as they are kept: cells as rustfmt has them, prose with one sentence a line
+    Format {
+        /// Beginnings of names, such as 03
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Change nothing: say what is not in form
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -114,6 +123,7 @@ fn run(cli: Cli) -> Result<bool> {
             let plan = verify::Plan { crates: true, full, notebooks: Some(Vec::new()), times: 1, bless };
             let plan = match part {
                 None => plan,
+                Some(Part::Format { names, check }) => return verify::format::run(project, &names, check),
                 Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },
                 Some(Part::Notebooks { names, times }) => verify::Plan { crates: false, notebooks: Some(names), times, ..plan },
             };

@@ -1,30 +1,40 @@
-//! What the runner needs from prose: the `rust` blocks of solutions, the links, and the headings that links may lead to.
+//! What the runner needs from prose: its blocks of code, the links, and the headings that links may lead to.
+
+use std::ops::Range;
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-/// The text of every fenced `rust` block.
-pub(crate) fn rust_blocks(source: &str) -> Vec<String> {
+/// A fenced block of code.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Block {
+    /// What stands behind the opening fence: `rust`, `rust E0382`, `text`.
+    pub(crate) language: String,
+    /// Where its lines are in the source.
+    pub(crate) inside: Range<usize>,
+}
+
+/// The fenced blocks that are not indented.
+pub(crate) fn blocks(source: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut open: Option<String> = None;
-    for event in parse(source) {
-        match event {
-            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) if language.as_ref() == "rust" => {
-                open = Some(String::new());
-            }
-            Event::Text(text) => {
-                if let Some(block) = &mut open {
-                    block.push_str(&text);
-                }
-            }
-            Event::End(TagEnd::CodeBlock) => {
-                if let Some(block) = open.take() {
-                    blocks.push(block.trim_end().to_owned());
-                }
-            }
-            _ => {}
+    for (event, range) in events(source) {
+        let Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) = event else { continue };
+        let at_margin = range.start == 0 || source[..range.start].ends_with('\n');
+        let text = &source[range.clone()];
+        let closing = text.trim_end().rfind('\n').map_or(0, |at| at + 1);
+        if let (true, Some(opening)) = (at_margin, text.find('\n'))
+            && closing > opening
+            && text[closing..].starts_with("```")
+        {
+            blocks.push(Block { language: language.into_string(), inside: range.start + opening + 1..range.start + closing });
         }
     }
     blocks
+}
+
+/// The text of every fenced `rust` block.
+pub(crate) fn rust_blocks(source: &str) -> Vec<String> {
+    let blocks = blocks(source).into_iter().filter(|block| block.language == "rust");
+    blocks.map(|block| source[block.inside].trim_end().to_owned()).collect()
 }
 
 /// The destination of every link and picture.
@@ -62,6 +72,11 @@ pub(crate) fn anchors(source: &str) -> Vec<String> {
 
 fn parse(source: &str) -> Parser<'_> {
     Parser::new_ext(source, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH)
+}
+
+/// What the source says, and where.
+pub(crate) fn events(source: &str) -> impl Iterator<Item = (Event<'_>, Range<usize>)> {
+    parse(source).into_offset_iter()
 }
 
 #[cfg(test)]

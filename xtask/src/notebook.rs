@@ -39,6 +39,9 @@ pub(crate) struct Rules {
     pub(crate) role: Option<Role>,
     /// Seconds that this cell may take; [`DEFAULT_LIMIT`] if not given.
     pub(crate) limit: Option<u64>,
+    /// It is meant to fail so early that rustfmt cannot read it, either.
+    #[serde(default)]
+    pub(crate) unparsed: bool,
 }
 
 /// The three cells that make an exercise.
@@ -176,6 +179,21 @@ impl Notebook {
     pub(crate) fn with_outputs(&self, index: usize, outputs: Vec<Value>) -> Result<Self> {
         let mut json = self.json.clone();
         json["cells"][index]["outputs"] = Value::Array(outputs);
+        Self::from_json(&self.path, json)
+    }
+
+    /// This notebook with these sources, one a cell; code that rustfmt cannot read is marked so.
+    pub(crate) fn with_sources(&self, sources: &[String], unparsed: &[bool]) -> Result<Self> {
+        let mut json = self.json.clone();
+        let cells = json["cells"].as_array_mut().into_iter().flatten();
+        for (cell, (source, unparsed)) in cells.zip(sources.iter().zip(unparsed)) {
+            cell["source"] = lines(source);
+            if *unparsed {
+                cell["metadata"]["pinlab"]["unparsed"] = json!(true);
+            } else if let Some(rules) = cell["metadata"].get_mut("pinlab").and_then(Value::as_object_mut) {
+                rules.remove("unparsed");
+            }
+        }
         Self::from_json(&self.path, json)
     }
 

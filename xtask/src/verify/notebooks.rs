@@ -111,6 +111,11 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], times: usize, bles
     Ok((tally, table(&cell_times)))
 }
 
+/// The notebooks of the course whose names begin with one of `wanted`, or all.
+pub(super) fn course(project: &Path, wanted: &[String]) -> Result<Vec<PathBuf>> {
+    select(&notebook::list(&project.join("notebooks"))?, wanted)
+}
+
 fn select(paths: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>> {
     let name = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if paths.is_empty() {
