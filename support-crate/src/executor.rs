@@ -26,13 +26,13 @@
 //! * **E6** Once the engine is closing, a task that is spawned is cancelled at once.
 
 use crate::inbox::{Inbox, Sleep as Asleep};
+use crate::observe::timeline::{By, Recorder, Step};
 use crate::pool::Pool;
 use crate::reactor::Reactor;
 use crate::stall::{Stalled, Waiting};
 use crate::sync::{AtomicUsize, thread, thread_token};
 use crate::task::{Message, Task, wake_quietly};
 use crate::timer::Timers;
-use crate::trace::{By, Recorder, Step};
 use polling::Poller;
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,6 @@
 //! Waiting for a task: its handle, and what may have become of it instead of an output.
 
+#[cfg(feature = "probes")]
 use crate::probe::Address;
 use crate::task::Task;
 use std::any::Any;
@@ -45,6 +46,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// The address of the task's allocation. It is the same for as long as the task exists.
+    #[cfg(feature = "probes")]
     pub fn task_address(&self) -> Address {
         Address::of_ptr(self.task.as_ptr())
     }

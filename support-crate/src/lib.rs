@@ -55,7 +55,9 @@ mod executor;
 mod inbox;
 mod join;
 pub mod net;
+mod observe;
 mod pool;
+#[cfg(feature = "probes")]
 pub mod probe;
 mod reactor;
 mod retry;
@@ -65,8 +67,6 @@ mod stall;
 mod sync;
 mod task;
 mod timer;
-mod trace;
-mod waker;
 mod yield_now;
 
 pub use block_on::block_on;
@@ -77,21 +77,23 @@ pub use retry::Retry;
 pub use runtime::{Handle, Runtime, Stats};
 pub use stall::{Stalled, Waiting};
 
+pub use observe::timeline::{Entry, Source, Timeline, What};
+pub use observe::wakers::{CountingWaker, LoggingWaker, WakerCall};
 pub use timer::{Elapsed, Interval, Sleep, Timeout};
-pub use trace::{Entry, Source, Timeline, What};
-pub use waker::{CountingWaker, LoggingWaker, WakerCall};
 pub use yield_now::{YieldNow, yield_now};
 
 /// What the first cell of every notebook imports.
 pub mod prelude {
     // The probes.
-    pub use crate::probe::{Address, CountingAllocator, FutureSlot, Lowered, Region, Slot, XRay, address_of, count_allocations};
+    #[cfg(feature = "probes")]
+    pub use crate::probe::{Address, CountingAllocator, FutureSlot, Slot, XRay, address_of, count_allocations};
+    #[cfg(feature = "probes")]
     pub use crate::{assembly, compiles, expanded, layout_of, lowered, probe, probe_val, verdicts};
 
     // The engine.
     pub use crate::{
-        Async, CountingWaker, Elapsed, Handle, Interval, JoinError, JoinHandle, LoggingWaker, Retry, Runtime, Sleep, Stalled,
-        TcpListener, TcpStream, Timeline, Timeout, UdpSocket, WakerCall, block_on, yield_now,
+        Async, CountingWaker, Elapsed, Handle, JoinError, JoinHandle, Retry, Runtime, Sleep, Stalled, TcpListener, TcpStream,
+        Timeline, Timeout, block_on, yield_now,
     };
 
     // The crate of combinators, and what of the standard library every notebook needs.

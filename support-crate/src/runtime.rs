@@ -9,11 +9,11 @@
 
 use crate::executor::{Local, Shared};
 use crate::join::JoinHandle;
+use crate::observe::timeline::{Recorder, Step, Timeline};
 use crate::reactor::Reactor;
 use crate::stall::Stalled;
 use crate::task::Task;
 use crate::timer::{Interval, Sleep, Timeout, Timers};
-use crate::trace::{Recorder, Step, Timeline};
 use futures::task::{LocalFutureObj, LocalSpawn, SpawnError};
 use std::cell::RefMut;
 use std::fmt;

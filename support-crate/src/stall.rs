@@ -1,8 +1,8 @@
 //! What an engine says when it can never make progress again, instead of hanging.
 
+use crate::observe::timeline::short_name;
 use crate::show;
 use crate::task::Task;
-use crate::trace::short_name;
 use std::fmt;
 use std::panic::Location;
 

@@ -120,7 +120,7 @@ fn the_states_and_what_they_keep_have_the_names_of_the_source() {
 /// Invariant 2 of `lowered`: the byte that is taken for the state is the one that the compiler reads.
 #[test]
 fn the_state_is_the_compilers_own_discriminant() {
-    fn run<F: Future>(future: F, layout: &pinlab::prelude::Lowered) -> Vec<String> {
+    fn run<F: Future>(future: F, layout: &pinlab::probe::Lowered) -> Vec<String> {
         let mut future = pin!(future);
         let mut seen = Vec::new();
         loop {

@@ -3,7 +3,7 @@
 //! Polls take microseconds and sleeps take milliseconds: to scale, one or the other would vanish. So each step has its own room, in
 //! order, a sleep the more of it the longer it took, and the axis says what time it was.
 
-use super::{Entry, Source, Timeline, What, milliseconds};
+use super::timeline::{Entry, Source, Timeline, What, milliseconds};
 use crate::show::{Svg, Type, colour, elide};
 use std::time::Duration;
 

@@ -14,8 +14,7 @@
 //!   same address, its spawn gives it a lane of its own.
 //! * **L3** At most [`MOST_STEPS`] are kept; how many were not is counted.
 
-mod picture;
-
+use super::picture;
 use crate::reactor::Seen;
 use crate::show;
 use crate::task::Task;
@@ -310,7 +309,7 @@ impl Timeline {
         show::to_notebook(&[("image/svg+xml", &self.svg()), ("text/plain", &self.to_string())]);
     }
 
-    fn headline(&self) -> String {
+    pub(super) fn headline(&self) -> String {
         let parks = self.entries.iter().filter(|entry| matches!(entry.what, What::Parked { .. })).count();
         let tasks = self.names.len();
         let more = if self.left_out > 0 { format!(", {} more steps not kept", self.left_out) } else { String::new() };
@@ -343,7 +342,7 @@ impl Timeline {
     }
 }
 
-fn milliseconds(time: Duration) -> String {
+pub(super) fn milliseconds(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 

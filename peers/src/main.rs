@@ -1,11 +1,11 @@
-//! `cargo bench`: this runtime and its peers, side by side, in one run.
+//! This runtime and its peers, side by side, in one run. `cargo bench -p pinlab` builds this package and runs it.
 //!
 //! ```text
-//! cargo bench                                  all of it, some minutes; writes support-crate/BENCHMARKS.md
-//! cargo bench -- --filter N5 --only monoio     some rows, some runtimes; writes nothing
-//! cargo bench -- --quick                       once each, shortly: does it all work?
-//! cargo bench -- --instructions --syscalls     counts as well (wants valgrind and strace)
-//! cargo bench -- --help
+//! cargo bench -p pinlab                                  all of it, some minutes; writes support-crate/BENCHMARKS.md
+//! cargo bench -p pinlab -- --filter N5 --only monoio     some rows, some runtimes; writes nothing
+//! cargo bench -p pinlab -- --quick                       once each, shortly: does it all work?
+//! cargo bench -p pinlab -- --instructions --syscalls     counts as well (wants valgrind and strace)
+//! cargo bench -p pinlab -- --help
 //! ```
 //!
 //! Every sample runs in a process of its own, so that no runtime inherits the heap, the threads or the thread-locals of another; a
@@ -153,7 +153,7 @@ fn main() -> ExitCode {
 /// The child's side: one cell, one sample.
 fn sample(options: &Options, table: &Table, cell: &[String]) -> ExitCode {
     let Some(cell) = table.cell(&cell[0], &cell[1]) else {
-        eprintln!("error: no workload `{}` on `{}`; `cargo bench -- --list` shows what there is", cell[0], cell[1]);
+        eprintln!("error: no workload `{}` on `{}`; `cargo bench -p pinlab -- --list` shows what there is", cell[0], cell[1]);
         return ExitCode::FAILURE;
     };
     sockets::raise_descriptor_limit();
@@ -179,7 +179,7 @@ fn run(options: &Options, table: &Table) -> ExitCode {
     let cells: Vec<Vec<&Cell>> =
         rows.iter().map(|row| table.row(row.id).filter(|cell| options.wants_column(cell.column)).collect()).collect();
     if cells.iter().all(Vec::is_empty) {
-        eprintln!("error: nothing to measure; `cargo bench -- --list` shows the rows and the runtimes");
+        eprintln!("error: nothing to measure; `cargo bench -p pinlab -- --list` shows the rows and the runtimes");
         return ExitCode::FAILURE;
     }
 
@@ -195,7 +195,7 @@ fn run(options: &Options, table: &Table) -> ExitCode {
     println!("{report}");
     let whole = options.filter.is_empty() && options.only.is_empty();
     if whole && !options.quick && !options.no_write {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("BENCHMARKS.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../support-crate/BENCHMARKS.md");
         if let Err(error) = std::fs::write(&path, report::page(&report, options)) {
             eprintln!("error: cannot write {}: {error}", path.display());
             return ExitCode::FAILURE;

@@ -47,7 +47,7 @@ pub(crate) fn tables(results: &Results, columns: &[&'static str], clock: Clock) 
 
 /// The whole of `BENCHMARKS.md`.
 pub(crate) fn page(tables: &str, options: &Options) -> String {
-    let mut page = include_str!("intro.md").to_owned();
+    let mut page = include_str!("../intro.md").to_owned();
     _ = writeln!(page, "\n## The run below\n");
     for (name, value) in machine::describe() {
         _ = writeln!(page, "* {name}: {value}");
