@@ -263,7 +263,7 @@ impl Source {
 /// The portable way: `polling`'s own wait.
 struct EventBuffer {
     portable: Events,
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
     linux: linux::EventBuffer,
 }
 
@@ -271,14 +271,14 @@ impl EventBuffer {
     fn new() -> Self {
         Self {
             portable: Events::with_capacity(NonZeroUsize::new(EVENTS).expect("more than none")),
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
             linux: linux::EventBuffer::new(),
         }
     }
 
     fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<()> {
         self.portable.clear();
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         if let Some(rung) = self.linux.wait(poller, timeout)? {
             if rung {
                 // Only `polling` can reset its own bell; its wait brings the other events once more.
@@ -294,16 +294,16 @@ impl EventBuffer {
     }
 
     fn for_each(&mut self, mut each: impl FnMut(Event)) {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         self.linux.drain(&mut each);
-        self.portable.iter().for_each(each);
+        self.portable.iter().for_each(&mut each);
     }
 }
 
 /// On Linux, `polling` 3.11 makes five system calls a wait: it sets a timer's descriptor, arms it, waits, clears its bell
 /// and arms that. Here it is one, on the same epoll instance. The events carry `polling`'s keys, as its documentation of
 /// [`Event::key`] and its `AsFd` suggest but do not promise: the version is pinned, and a test watches it.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
 mod linux {
     use super::{Duration, EVENTS, Event, Poller, io};
     use rustix::buffer::spare_capacity;

@@ -4,6 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 
 struct Counting;
 
@@ -12,7 +13,12 @@ thread_local! {
     static BLOCKS: Cell<isize> = const { Cell::new(0) };
 }
 
+/// What all threads hold.
+static ALL: (AtomicIsize, AtomicIsize) = (AtomicIsize::new(0), AtomicIsize::new(0));
+
 fn count(bytes: isize, blocks: isize) {
+    ALL.0.fetch_add(bytes, Relaxed);
+    ALL.1.fetch_add(blocks, Relaxed);
     // At a thread's end there is nowhere to count any more.
     let _ = BYTES.try_with(|all| all.set(all.get() + bytes));
     let _ = BLOCKS.try_with(|all| all.set(all.get() + blocks));
@@ -48,6 +54,11 @@ static COUNTING: Counting = Counting;
 /// Bytes and blocks that this thread holds, counted from its start.
 pub(crate) fn held() -> (isize, isize) {
     (BYTES.get(), BLOCKS.get())
+}
+
+/// Bytes and blocks that all threads together hold, counted from the start.
+pub(crate) fn held_by_all() -> (isize, isize) {
+    (ALL.0.load(Relaxed), ALL.1.load(Relaxed))
 }
 
 /// What is held more after this than before: (bytes, blocks). Run once beforehand, for what is set up at the first use.

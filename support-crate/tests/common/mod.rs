@@ -1,6 +1,8 @@
 //! What the engine's tests share: things that count, and a limit on time, so that a test that hangs fails.
 #![allow(dead_code)] // each test file is a crate of its own and uses its part of this
 
+mod miri;
+
 use pinlab::Runtime;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
