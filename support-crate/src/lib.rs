@@ -88,7 +88,7 @@ pub mod prelude {
     #[cfg(feature = "probes")]
     pub use crate::probe::{Address, CountingAllocator, FutureSlot, Slot, XRay, address_of, count_allocations};
     #[cfg(feature = "probes")]
-    pub use crate::{assembly, compiles, expanded, layout_of, lowered, probe, probe_val, verdicts};
+    pub use crate::{assembly, compiles, expanded, layout_of, lowered, miri, probe, probe_val, verdicts};
 
     // The engine.
     pub use crate::{

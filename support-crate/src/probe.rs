@@ -6,6 +6,7 @@
 //! lowered! ─────────── what did rustc make?   the state machine, its saved locals, their offsets
 //! probe! ───────────── what is promised?      size, align, Unpin, Future, Send
 //! compiles! ────────── is it allowed?         the compiler's verdict; assembly! has the instructions
+//! miri! ────────────── is it undefined?      the interpreter's verdict, live or kept
 //! count_allocations ── what does it cost?     how often memory was asked for
 //! Slot ─────────────── what if it moves?      a place that stays, for tenants that come and go
 //! ```
@@ -21,6 +22,7 @@ mod alloc;
 mod compile;
 mod lowered;
 mod memory;
+mod miri;
 mod picture;
 mod rustc;
 
@@ -32,6 +34,7 @@ pub use address::{Address, Region, address_of};
 pub use alloc::{Allocations, CountingAllocator, count_allocations};
 pub use compile::{Assembly, CompileError, Expanded, Ran, Verdict, Verdicts};
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
+pub use miri::{BorrowModel, Ending, Finding, Judgement};
 pub use picture::Strips;
 pub use slot::{FutureSlot, Slot};
 pub use traits::{Traits, TraitsRow};

@@ -16,20 +16,17 @@
 //! 3. Nothing is left behind: the compiler reads from a pipe and writes to one; a program to run lies in a folder that
 //!    is removed with its [`Workshop`].
 
-use super::rustc::Site;
+use super::rustc::{
+    Site,
+    run::{self, Output},
+};
 use crate::show::to_notebook;
 use std::{
     env, fmt, fs,
-    io::{self, Read, Write},
     path::PathBuf,
-    process::{self, Command, ExitStatus, Stdio},
+    process::{self, Command},
     sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
-
-/// How long the compiler, or a program that it made, may take.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// What the compiler says of a snippet; made by [`compiles!`](crate::compiles!).
 #[derive(Debug, Clone)]
@@ -119,9 +116,9 @@ impl Verdict {
         let (level, out) = (format!("-Copt-level={level}"), format!("-o{}", program.display()));
         let built = rustc(&self.site, &self.program, ["--crate-type=bin", &level, &out]);
         assert!(built.status.success(), "the compiler could not build the program. It said:\n{}", built.stderr);
-        let output = finish(Command::new(&program).env_remove("RUST_BACKTRACE"), "");
+        let output = run::run(Command::new(&program).env_remove("RUST_BACKTRACE"), "", run::PROGRAM);
         let output = output.unwrap_or_else(|error| panic!("the program could not be started: {error}"));
-        Ran { status: output.status, stdout: output.stdout, stderr: output.stderr, timed_out: output.timed_out }
+        Ran(output)
     }
 
     /// Shows the verdict in a notebook.
@@ -208,27 +205,22 @@ impl fmt::Display for Verdicts {
 
 /// How a program ended, and what it printed; made by [`Verdict::run`].
 #[derive(Debug, Clone)]
-pub struct Ran {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-    timed_out: bool,
-}
+pub struct Ran(Output);
 
 impl Ran {
     /// Whether it came to its end: no panic, no crash, no limit.
     pub fn succeeded(&self) -> bool {
-        self.status.success()
+        self.0.stopped.is_none() && self.0.status.success()
     }
 
     /// What it printed.
     pub fn stdout(&self) -> &str {
-        &self.stdout
+        &self.0.stdout
     }
 
     /// What it complained of.
     pub fn stderr(&self) -> &str {
-        &self.stderr
+        &self.0.stderr
     }
 
     /// Shows the output in a notebook.
@@ -239,17 +231,16 @@ impl Ran {
 
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.stdout.trim_end())?;
+        f.write_str(self.stdout().trim_end())?;
         if self.succeeded() {
             return Ok(());
         }
-        let complaint = self.stderr.trim();
+        let complaint = self.stderr().trim();
         let gap = |text: &str| if text.trim_end().is_empty() { "" } else { "\n" };
-        write!(f, "{}{complaint}{}", gap(&self.stdout), if complaint.is_empty() { gap(&self.stdout) } else { "\n" })?;
-        if self.timed_out {
-            write!(f, "stopped: it was still running after {LIMIT:?}")
-        } else {
-            write!(f, "ended with {}", self.status)
+        write!(f, "{}{complaint}{}", gap(self.stdout()), if complaint.is_empty() { gap(self.stdout()) } else { "\n" })?;
+        match self.0.stopped {
+            Some(stopped) => write!(f, "{stopped}"),
+            None => write!(f, "ended with {}", self.0.status),
         }
     }
 }
@@ -449,13 +440,6 @@ macro_rules! expanded {
 const NAMES: &str = "#![allow(warnings)]
 use std::{future::Future, marker::PhantomPinned, pin::{Pin, pin}, task::{Context, Poll, Waker}, time::{Duration, Instant}};";
 
-struct Output {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-    timed_out: bool,
-}
-
 /// Hands a program to the compiler.
 #[track_caller]
 fn rustc<const N: usize>(site: &Site, program: &str, arguments: [&str; N]) -> Output {
@@ -466,49 +450,16 @@ fn rustc<const N: usize>(site: &Site, program: &str, arguments: [&str; N]) -> Ou
         command.env("RUSTC_BOOTSTRAP", "1");
     }
     site.lend_dependencies(program, &mut command);
-    let output = finish(&mut command, program).unwrap_or_else(|error| {
+    let output = run::run(&mut command, program, run::COMPILER).unwrap_or_else(|error| {
         panic!(
             "the compiler could not be started ({}: {error}). Put `rustc` on the PATH, or its path into the variable RUSTC.",
             rustc.display()
         )
     });
-    assert!(!output.timed_out, "the compiler has not answered within {LIMIT:?}: the snippet keeps it busy");
+    if let Some(stopped) = output.stopped {
+        panic!("the compiler has given no answer: the snippet keeps it busy. It was {stopped}");
+    }
     output
-}
-
-/// Runs a process to its end, or to the end of its time (invariant 2).
-fn finish(command: &mut Command, input: &str) -> io::Result<Output> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            // A process that does not want to hear it all has its reasons, and tells them elsewhere.
-            let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
-        });
-        let stdout = scope.spawn(move || read_all(stdout));
-        let stderr = scope.spawn(move || read_all(stderr));
-        let start = Instant::now();
-        let mut timed_out = false;
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if start.elapsed() > LIMIT {
-                timed_out = true;
-                child.kill()?;
-                break child.wait()?;
-            }
-            thread::sleep(Duration::from_millis(1));
-        };
-        let text = |reader: thread::ScopedJoinHandle<'_, String>| reader.join().unwrap_or_default();
-        Ok(Output { status, stdout: text(stdout), stderr: text(stderr), timed_out })
-    })
-}
-
-fn read_all(pipe: Option<impl Read>) -> String {
-    let mut bytes = Vec::new();
-    let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A folder for one program; it goes when this does (invariant 3).

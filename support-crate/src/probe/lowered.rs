@@ -438,6 +438,7 @@ macro_rules! __site {
             file: ::std::file!(),
             debug_assertions: ::std::cfg!(debug_assertions),
             test: ::std::cfg!(test),
+            line: ::std::line!(),
         }
     };
 }

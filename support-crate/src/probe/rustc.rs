@@ -11,6 +11,9 @@
 //! 3. Both flags are unstable, so `RUSTC_BOOTSTRAP=1` is set for that one process. Lines that this parser does not know are
 //!    skipped; what is missing then is an error that says so, never a guess.
 
+pub(crate) mod run;
+pub(crate) mod snippet;
+
 use super::{
     lowered::{Field, FieldKind, Lowered, LoweredError, Span, Variant, future_name},
     xray::{Header, WORD, short_name},
@@ -36,10 +39,12 @@ pub struct Site {
     pub debug_assertions: bool,
     /// Whether it is the crate's tests that are being compiled: their functions exist only there.
     pub test: bool,
+    /// The line of the macro in that file.
+    pub line: u32,
 }
 
 impl Site {
-    fn source(&self) -> PathBuf {
+    pub(crate) fn source(&self) -> PathBuf {
         let manifest = Path::new(self.manifest.unwrap_or("."));
         // Cargo names files relative to the workspace, which is the manifest's folder or one above it.
         manifest.ancestors().map(|folder| folder.join(self.file)).find(|path| path.is_file()).unwrap_or_else(|| self.file.into())
