@@ -68,6 +68,11 @@ pub(crate) fn execute_in(
     std::fs::create_dir(&settings)?;
     command.env("EVCXR_CONFIG_DIR", &settings).env("JUPYTER_CONFIG_DIR", &settings).env_remove("RUST_BACKTRACE");
 
+    // What Miri says is the same wherever this runs: the verdict that is kept. (`refresh` makes it anew, `check` compares.)
+    if std::env::var_os("PINLAB_MIRI").is_none() {
+        command.env("PINLAB_MIRI", "kept");
+    }
+
     if let Some(session) = session {
         command.env("EVCXR_TMPDIR", session);
     }

@@ -131,7 +131,11 @@ impl Judgement {
         if let (Mode::Kept, Some(kept)) = (mode, &kept) {
             return shown(kept);
         }
-        let interpreter = if mode == Mode::Kept { Err("this run is of kept verdicts only".into()) } else { Interpreter::find() };
+        let interpreter = if mode == Mode::Kept {
+            Err("only kept verdicts are shown (PINLAB_MIRI=kept; PINLAB_MIRI=refresh keeps new ones)".into())
+        } else {
+            Interpreter::find()
+        };
         match (interpreter, kept) {
             (Ok(interpreter), kept) if mode == Mode::Live => {
                 let _ = kept;
