@@ -20,13 +20,14 @@
 mod address;
 mod alloc;
 mod compile;
+mod layout;
 mod lowered;
 mod memory;
 mod miri;
-mod picture;
 mod rustc;
 
 mod slot;
+mod strips;
 mod traits;
 mod xray;
 
@@ -35,8 +36,8 @@ pub use alloc::{Allocations, CountingAllocator, count_allocations};
 pub use compile::{Assembly, CompileError, Expanded, Ran, Verdict, Verdicts};
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub use miri::{BorrowModel, Ending, Finding, Judgement};
-pub use picture::Strips;
 pub use slot::{FutureSlot, Slot};
+pub use strips::Strips;
 pub use traits::{Traits, TraitsRow};
 pub use xray::{Change, Diff, Meaning, Word, XRay};
 

@@ -179,14 +179,14 @@ fn a_copy_that_kept_its_pointer_is_told_from_one_that_follows() {
     let picture = XRay::beside(&[("before", &before), ("after", &after)]);
     let text = picture.to_string();
     assert!(text.contains("→ itself +0x10"), "{text}");
-    assert!(text.contains("→ not itself: “before” +0x10"), "{text}");
+    assert!(text.contains("→ not itself: ① +0x10"), "{text}");
     let svg = picture.svg();
-    assert!(svg.contains("stroke-dasharray") && svg.contains("not me: “before”"), "{svg}");
+    assert!(svg.contains("stroke-dasharray") && svg.contains("✗ → ① +0x10"), "{svg}");
     // A pointer that was never its own is no stale one.
     let reference = &old;
     let picture = XRay::beside(&[("reference", &XRay::of(&reference)), ("array", &before)]);
     assert!(!picture.svg().contains("stroke-dasharray"), "{picture}");
-    assert!(picture.to_string().contains("→ “array” +0x00"), "{picture}");
+    assert!(picture.to_string().contains("→ ② +0x00"), "{picture}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! order, a sleep the more of it the longer it took, and the axis says what time it was.
 
 use super::timeline::{Entry, Source, Timeline, What, milliseconds};
-use crate::show::{Svg, Type, colour, elide};
+use crate::show::{Colour, Svg, Type, colour, elide};
 use std::time::Duration;
 
 /// More steps than this are left to the text.
@@ -41,8 +41,8 @@ pub(super) fn draw(timeline: &Timeline) -> String {
     let width = (LEFT + shown.iter().map(|entry| room(entry.what)).sum::<f64>() + 40.0).max(760.0);
     let bottom = lane_y(reactor) + 34.0;
 
-    let mut svg = Svg::new("Timeline of an engine", format!("{timeline:#}"));
-    svg.attribute("data-timing", "true");
+    let mut svg = Svg::new();
+    svg.timed();
     let slept = format!(
         "{} in all; the thread slept for {} of it. Each step has its own room: widths are not to scale.",
         milliseconds(timeline.total()),
@@ -74,14 +74,14 @@ pub(super) fn draw(timeline: &Timeline) -> String {
         let middle = x + wide / 2.0;
         match what {
             What::Parked { took } => {
-                svg.rect(x + 3.0, lane_y(0) - 11.0, wide - 6.0, 22.0, 4.0, colour::GREY, colour::FAINT);
+                svg.rect((x + 3.0, lane_y(0) - 11.0), (wide - 6.0, 22.0), 4.0, colour::GREY, colour::FAINT);
                 let text = format!("asleep {}", brief(took));
                 svg.text(middle, lane_y(0) + 4.0, &text, Type::sans(11.0).fill(colour::FAINT).middle());
             }
             What::Polled { task, ready, .. } => {
                 let (letter, ground, ink) =
                     if ready { ("R", colour::TEAL_GROUND, colour::TEAL) } else { ("P", colour::AMBER_GROUND, colour::AMBER) };
-                svg.rect(x + 3.0, task_y(task) - 12.0, 18.0, 24.0, 4.0, ground, ink);
+                svg.rect((x + 3.0, task_y(task) - 12.0), (18.0, 24.0), 4.0, ground, ink);
                 svg.text(x + 12.0, task_y(task) + 4.0, letter, Type::sans(12.0).fill(ink).bold().middle());
             }
             What::Spawned { task, by } => arrow(&mut svg, middle, source_y(by), task_y(task), colour::FAINT, false),
@@ -99,19 +99,17 @@ pub(super) fn draw(timeline: &Timeline) -> String {
         x += wide;
     }
 
-    let mut height = bottom + 44.0;
     let key = "P polled, Pending    R polled, Ready    → wake (dashed: queued already, or complete)    grey → spawn    t timer    r / w socket readable / writable";
     svg.text(30.0, bottom + 36.0, key, Type::sans(11.0).fill(colour::FAINT));
     let more = timeline.entries().len() - shown.len();
     if more > 0 {
         svg.text(30.0, bottom + 54.0, &format!("… and {more} more steps: print the timeline to read them all"), Type::sans(11.0));
-        height += 18.0;
     }
-    svg.finish(width, height)
+    svg.finish("Timeline of an engine", &timeline.headline())
 }
 
 /// From one lane to another at one time; to its own lane, a bow.
-fn arrow(svg: &mut Svg, x: f64, from: f64, to: f64, stroke: &'static str, dashed: bool) {
+fn arrow(svg: &mut Svg, x: f64, from: f64, to: f64, stroke: Colour, dashed: bool) {
     if from == to {
         svg.arrow((x - 6.0, to - 13.0), ((x - 6.0, to - 26.0), (x + 6.0, to - 26.0)), (x + 6.0, to - 13.0), stroke, dashed);
         return;
@@ -122,7 +120,7 @@ fn arrow(svg: &mut Svg, x: f64, from: f64, to: f64, stroke: &'static str, dashed
 }
 
 fn mark(svg: &mut Svg, x: f64, y: f64, letter: &str) {
-    svg.rect(x - 8.0, y - 8.0, 16.0, 16.0, 8.0, colour::BLUE_GROUND, colour::BLUE);
+    svg.rect((x - 8.0, y - 8.0), (16.0, 16.0), 8.0, colour::BLUE_GROUND, colour::BLUE);
     svg.text(x, y + 4.0, letter, Type::sans(11.0).fill(colour::BLUE).bold().middle());
 }
 

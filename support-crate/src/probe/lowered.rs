@@ -13,7 +13,7 @@
 //! 3. The numbers of the states are rustc's: 0 unresumed, 1 returned, 2 panicked, 3 the first `.await`.
 
 use super::{
-    picture,
+    layout,
     rustc::{Site, Types},
     xray::{offset_label, offset_width, short_name},
 };
@@ -279,12 +279,17 @@ impl Lowered {
 
     /// Shows the layout in a notebook: a column for each state, with the same in text beside it.
     pub fn evcxr_display(&self) {
-        show::to_notebook(&[("image/svg+xml", &self.svg()), ("text/plain", &self.to_string())]);
+        self.figure().evcxr_display();
+    }
+
+    /// The picture with all that is known about it.
+    pub fn figure(&self) -> show::Figure {
+        layout::figure(self)
     }
 
     /// The picture.
     pub fn svg(&self) -> String {
-        picture::layout(self)
+        layout::draw(self)
     }
 }
 

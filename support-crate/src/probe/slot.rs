@@ -190,9 +190,8 @@ impl<T> Slot<T> {
 
     /// The bytes in the place. In a vacant slot they are what the last tenant left.
     pub fn xray(&self) -> XRay {
-        let what = short_name(type_name::<T>());
-        let what = if self.occupied { what } else { format!("vacant, room for {what}") };
-        self.place.xray(size_of::<T>(), align_of::<T>(), what)
+        let xray = self.place.xray(size_of::<T>(), align_of::<T>(), short_name(type_name::<T>()));
+        if self.occupied { xray } else { xray.vacated() }
     }
 
     /// The same with the compiler's names; see [`XRay::named`].
@@ -394,9 +393,8 @@ impl<O: 'static> FutureSlot<O> {
     /// The bytes of the tenant. In a vacant slot they are what the last one left.
     pub fn xray(&self) -> XRay {
         let (size, align, name) = self.last.unwrap_or((0, 1, "nothing yet"));
-        let what = future_name(name);
-        let what = if self.tenant.is_some() { what } else { format!("vacant, last let to {what}") };
-        self.place.xray(size, align, what)
+        let xray = self.place.xray(size, align, future_name(name));
+        if self.tenant.is_some() { xray } else { xray.vacated() }
     }
 
     /// The same with the compiler's names; see [`XRay::named`].

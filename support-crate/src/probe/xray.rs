@@ -15,12 +15,25 @@
 //! 3. Text that a pointer leads to is shown only after the operating system has read it without a fault, and only as
 //!    far as a length in a neighbouring word says.
 
+mod diff;
+mod header;
+mod names;
+mod rows;
+mod word;
+
+pub use diff::{Change, Diff};
+pub(crate) use header::Header;
+pub(crate) use names::{offset_label, offset_width, short_name};
+pub(crate) use rows::Row;
+pub use word::{Meaning, Word};
+
 use super::{
     Lowered, Strips,
     address::{Address, Region},
     lowered::Span,
     memory::{self, Map},
 };
+use header::{as_text, text_at};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Bytes in a word.
@@ -44,93 +57,10 @@ pub struct XRay {
     spans: Vec<Span>,
     pub(crate) state: Option<String>,
     pub(crate) warning: Option<String>,
+    /// Whether nobody lives here: the bytes are what the last tenant left.
+    pub(crate) vacant: bool,
     /// Text that pointers lead to, by the offset of the pointer.
     texts: BTreeMap<usize, String>,
-}
-
-/// One word of an [`XRay`]. The last may be shorter than a pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
-    offset: usize,
-    len: usize,
-    value: usize,
-    name: String,
-    meaning: Meaning,
-    shown: String,
-}
-
-/// What a word seems to be. For pointers see invariant 2 of the module: a word is not labelled by what it was meant as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Meaning {
-    /// The compiler says that no live field lies here: padding, or room for another state.
-    Unused,
-    /// The state of a state machine, by the compiler's name.
-    State(String),
-    /// A number too small for an address.
-    Number(usize),
-    /// Printable ASCII.
-    Text(String),
-    /// The address of a byte of this very value, `offset` bytes from its start.
-    Itself {
-        /// How far from the start of the value.
-        offset: usize,
-    },
-    /// An address in mapped memory outside this value.
-    Elsewhere {
-        /// What the memory there is for.
-        region: Region,
-        /// The text there, when a length stands beside the pointer.
-        text: Option<String>,
-    },
-    /// Nothing of these.
-    Bytes,
-}
-
-impl Word {
-    /// Bytes from the start of the value.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// The bytes as an integer, in this machine's byte order.
-    pub fn value(&self) -> usize {
-        self.value
-    }
-
-    /// How many bytes it has: those of a pointer, or fewer at the end of a value.
-    pub fn size(&self) -> usize {
-        self.len
-    }
-
-    /// The compiler's name for it, such as `val.ptr`; empty without a layout.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What it seems to be.
-    pub fn meaning(&self) -> &Meaning {
-        &self.meaning
-    }
-
-    /// The bytes as digits, the most significant first; a dot pair for a byte that is not in use.
-    pub fn hex(&self) -> &str {
-        &self.shown
-    }
-
-    /// The meaning in words, such as `→ itself +0x10`.
-    pub(crate) fn says(&self, itself: &str) -> String {
-        match &self.meaning {
-            Meaning::Unused => "not in use".into(),
-            Meaning::State(state) => state.clone(),
-            Meaning::Number(n) => n.to_string(),
-            Meaning::Text(text) => format!("{text:?}"),
-            Meaning::Itself { offset } => format!("→ {itself} +{offset:#04x}"),
-            Meaning::Elsewhere { region, text: Some(text) } => format!("→ {region} {text:?}"),
-            Meaning::Elsewhere { region, text: None } => format!("→ {region}"),
-            Meaning::Bytes => String::new(),
-        }
-    }
 }
 
 impl XRay {
@@ -188,6 +118,7 @@ impl XRay {
             spans: Vec::new(),
             state: None,
             warning: None,
+            vacant: false,
             texts: BTreeMap::new(),
         };
         xray.find_texts();
@@ -239,9 +170,25 @@ impl XRay {
         self.state.as_deref()
     }
 
+    /// Whether it is of a slot without a tenant: the bytes are what the last one left, and no value.
+    pub fn is_vacant(&self) -> bool {
+        self.vacant
+    }
+
+    /// As an X-ray of a place without a tenant.
+    pub(crate) fn vacated(mut self) -> Self {
+        self.vacant = true;
+        self
+    }
+
     /// Why the layout was not used; `None` when it was, or when there was none.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
+    }
+
+    /// Text that pointers lead to: the pointer's offset, the address in it, the text.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (usize, usize, &str)> + '_ {
+        self.texts.iter().filter_map(|(at, text)| Some((*at, self.pointer_at(*at)?, text.as_str())))
     }
 
     /// Every word, from the first to the last.
@@ -410,64 +357,6 @@ impl XRay {
         self.texts = texts;
     }
 
-    /// The rows worth showing: all of them, or the ends and whatever points somewhere, with the rest counted.
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        const MOST: usize = 24;
-        let count = self.bytes.len().div_ceil(WORD);
-        let mut keep = vec![count <= MOST; count];
-        if count > MOST {
-            for (i, keep) in keep.iter_mut().enumerate() {
-                *keep = i < 6 || i + 4 >= count;
-            }
-            for word in self.self_pointers().iter().take(8) {
-                keep[word.offset / WORD] = true;
-            }
-            // The first word of each named field, as far as they fit.
-            let named: Vec<usize> = self.spans.iter().map(|span| span.offset / WORD).take(MOST).collect();
-            for i in named {
-                keep[i] = true;
-            }
-        }
-        let mut rows = Vec::new();
-        let mut i = 0;
-        while i < count {
-            let end = if keep[i] { i } else { (i..count).find(|&j| keep[j]).unwrap_or(count) };
-            match end - i {
-                0 | 1 => {
-                    rows.push(Row::Word(self.word(i * WORD)));
-                    i += 1;
-                }
-                skipped => {
-                    // The same as the word above the gap, which is shown; and all part of one field.
-                    let same = i > 0 && (i..end).all(|j| self.raw(j * WORD) == self.raw((i - 1) * WORD));
-                    let field = |j: usize| self.span_at(j * WORD).map(|span| span.field.as_str());
-                    let name = field(i).filter(|name| (i..end).all(|j| field(j) == Some(name)));
-                    let name = name.unwrap_or_default().to_owned();
-                    let unused = (i..end).all(|j| self.word(j * WORD).meaning == Meaning::Unused);
-                    rows.push(Row::Gap { words: skipped, same: same && !unused, unused, name });
-                    i = end;
-                }
-            }
-        }
-        rows
-    }
-
-    /// What it is, how large, where (`place`) and in which state.
-    pub(crate) fn headline(&self, place: &str) -> String {
-        let title = self.title.as_deref().map(|title| format!("{title}: ")).unwrap_or_default();
-        let state = self.state.as_deref().map(|state| format!(", in state {state}")).unwrap_or_default();
-        let bytes = if self.size() == 1 { "byte" } else { "bytes" };
-        format!("{title}{}, {} {bytes} at {place}{state}", self.what, grouped(self.size()))
-    }
-
-    /// The field at `offset` in words, with the text that it leads to: `val "Hello"`; without a layout `+0x10`.
-    pub(crate) fn describe(&self, offset: usize) -> String {
-        let field = self.field_at(offset);
-        let name = self.span_at(offset).map_or_else(|| format!("+{offset:#04x}"), |span| span.field.clone());
-        let text = self.texts.range(field).next().map(|(_, text)| format!(" {text:?}")).unwrap_or_default();
-        format!("{name}{text}")
-    }
-
     /// Shows the strip in a notebook. The kernel calls it when the X-ray is the last expression of a cell.
     pub fn evcxr_display(&self) {
         Strips::new(&[("", self)]).evcxr_display();
@@ -486,209 +375,6 @@ impl fmt::Display for XRay {
     }
 }
 
-/// A line of a strip.
-#[derive(Debug, Clone)]
-pub(crate) enum Row {
-    Word(Word),
-    Gap { words: usize, same: bool, unused: bool, name: String },
-}
-
-/// What differs between two X-rays; see [`XRay::diff`].
-#[derive(Debug, Clone)]
-pub struct Diff {
-    words: usize,
-    changes: Vec<Change>,
-}
-
-/// A word that differs between two X-rays.
-#[derive(Debug, Clone)]
-pub struct Change {
-    offset: usize,
-    before: Option<Word>,
-    after: Option<Word>,
-}
-
-impl Change {
-    /// Bytes from the start of the value.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// The word as it was; `None` where the first value had already ended.
-    pub fn before(&self) -> Option<&Word> {
-        self.before.as_ref()
-    }
-
-    /// The word as it is; `None` where the second value has already ended.
-    pub fn after(&self) -> Option<&Word> {
-        self.after.as_ref()
-    }
-}
-
-impl Diff {
-    /// The words that differ.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
-    /// Whether nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// Shows the differences in a notebook.
-    pub fn evcxr_display(&self) {
-        crate::show::to_notebook(&[("text/plain", &self.to_string())]);
-    }
-}
-
-impl fmt::Display for Diff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 24;
-        write!(f, "{} of {} words differ", grouped(self.changes.len()), grouped(self.words))?;
-        for change in self.changes.iter().take(MOST) {
-            let hex = |word: &Option<Word>| word.as_ref().map_or("(no such word)".to_owned(), |word| word.hex().to_owned());
-            write!(f, "\n  +{:#04x}  {:>16} → {:>16}", change.offset, hex(&change.before), hex(&change.after))?;
-            if let Some(name) = change.after.as_ref().or(change.before.as_ref()).map(Word::name).filter(|n| !n.is_empty()) {
-                write!(f, "  {name}")?;
-            }
-        }
-        if self.changes.len() > MOST {
-            write!(f, "\n  … and {} more", grouped(self.changes.len() - MOST))?;
-        }
-        Ok(())
-    }
-}
-
-/// Which word of a `String` or a `&str` is which: found by looking at one, not assumed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Header {
-    pub(crate) words: usize,
-    pub(crate) ptr: usize,
-    pub(crate) len: usize,
-    pub(crate) cap: Option<usize>,
-}
-
-impl Header {
-    pub(crate) fn of_string() -> Self {
-        let mut text = String::with_capacity(1234);
-        text.push_str("five!");
-        let words = words_of(&text);
-        let at = |value: usize| words.iter().position(|word| *word == value);
-        Self {
-            words: words.len(),
-            ptr: at(text.as_ptr().addr()).unwrap_or(0),
-            len: at(text.len()).unwrap_or(0),
-            cap: at(text.capacity()),
-        }
-    }
-
-    pub(crate) fn of_str() -> Self {
-        let text = "five!";
-        let words = words_of(&text);
-        let at = |value: usize| words.iter().position(|word| *word == value).unwrap_or(0);
-        Self { words: words.len(), ptr: at(text.as_ptr().addr()), len: at(text.len()), cap: None }
-    }
-
-    /// The name of word `i`.
-    pub(crate) fn name(&self, i: usize) -> &'static str {
-        match i {
-            i if i == self.ptr => "ptr",
-            i if i == self.len => "len",
-            i if Some(i) == self.cap => "cap",
-            _ => "?",
-        }
-    }
-}
-
-fn words_of<T>(value: &T) -> Vec<usize> {
-    // SAFETY: a reference vouches for the bytes of its value.
-    let bytes = unsafe { memory::snapshot(std::ptr::from_ref(value).cast(), size_of::<T>()) };
-    bytes.chunks_exact(WORD).map(|word| usize::from_ne_bytes(word.try_into().expect("a whole word"))).collect()
-}
-
-/// The text at `address`, quoted later, shortened when long; `None` unless all that is looked at reads like text.
-fn text_at(address: usize, len: usize) -> Option<String> {
-    const SHOWN: usize = 24;
-    let looked_at = len.min(SHOWN + 4);
-    let bytes = memory::peek(address, looked_at)?;
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
-        // Cut through the middle of a character: what stands before it is text.
-        Err(error) if len > looked_at && error.error_len().is_none() => {
-            std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?
-        }
-        Err(_) => return None,
-    };
-    let printable = !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'));
-    printable.then(|| {
-        let mut shown: String = text.chars().take(SHOWN).collect();
-        if len > shown.len() {
-            shown.push('…');
-        }
-        shown
-    })
-}
-
-/// Printable ASCII, perhaps followed by zeros, at least four characters of it.
-fn as_text(bytes: &[u8]) -> Option<String> {
-    let end = bytes.iter().rposition(|byte| *byte != 0)? + 1;
-    let text = &bytes[..end];
-    (end >= 4.min(bytes.len()) && end >= 2 && text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
-        .then(|| String::from_utf8_lossy(text).into_owned())
-}
-
-/// An offset as it is shown everywhere: `+0x08`.
-pub(crate) fn offset_label(offset: usize) -> String {
-    format!("+{offset:#04x}")
-}
-
-/// How many characters the offsets within `size` bytes take.
-pub(crate) fn offset_width(size: usize) -> usize {
-    offset_label(size.saturating_sub(1)).len()
-}
-
-/// `131072` as `131 072`.
-pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push('\u{202f}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 fn type_name<T: ?Sized>(value: &T) -> String {
     short_name(std::any::type_name_of_val(value))
-}
-
-/// A type's name without the paths: `alloc::boxed::Box<u8>` as `Box<u8>`, `cell::{{closure}}` as `{closure}`.
-pub(crate) fn short_name(name: &str) -> String {
-    let mut out = String::new();
-    let mut word = String::new();
-    let mut rest = name;
-    while let Some(c) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix("::") {
-            word.clear();
-            rest = after;
-            continue;
-        }
-        if let Some(after) = rest.strip_prefix("{{closure}}") {
-            word = "{closure or async body}".into();
-            rest = after;
-            continue;
-        }
-        if c.is_alphanumeric() || c == '_' {
-            word.push(c);
-        } else {
-            out.push_str(&word);
-            word.clear();
-            out.push(c);
-        }
-        rest = &rest[c.len_utf8()..];
-    }
-    out + &word
 }
