@@ -17,7 +17,6 @@ mod svg;
 pub(crate) mod text;
 
 pub use colour::Colour;
-pub(crate) use figure::briefly;
 pub use figure::{Figure, Frame};
 pub use svg::Svg;
 pub use text::{MONO, SANS, Type, elide, escape};

@@ -8,7 +8,7 @@ use super::{
     strips::state_says,
     xray::{WORD, offset_label, offset_width},
 };
-use crate::show::{Figure, Svg, Type, briefly, colour, text::counted, text::grouped};
+use crate::show::{Figure, Svg, Type, colour, text::counted, text::grouped};
 use std::collections::BTreeMap;
 
 /// Columns of one picture; more states are left to the text.
@@ -63,7 +63,7 @@ pub(crate) fn figure(lowered: &Lowered) -> Figure {
     }
     svg.paragraph(Svg::MARGIN, top - 2.0, svg.right().max(360.0) - Svg::MARGIN, 17.0, &foot.join(" "), SMALL);
     let picture = svg.finish(&title, &description);
-    Figure::new(title, briefly(&description), lowered.to_string(), picture)
+    Figure::new(title, description, lowered.to_string(), picture)
 }
 
 /// A part of a column: a field, or the state itself.

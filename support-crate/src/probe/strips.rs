@@ -19,7 +19,7 @@ pub(crate) use explain::state_says;
 
 use super::xray::{Row, WORD, Word, XRay, offset_label, offset_width};
 use crate::show::{
-    Figure, Frame, briefly,
+    Figure, Frame,
     text::{counted, grouped},
 };
 use std::fmt::{self, Write as _};
@@ -227,7 +227,7 @@ impl Strips {
         for i in 0..self.strips.len() {
             all += &self.notes(i, self.last()).join(" ");
         }
-        briefly(all.trim_end())
+        all.trim_end().to_owned()
     }
 
     /// The picture with all that is known about it.

@@ -48,9 +48,11 @@ pub struct Frame {
 }
 
 impl Figure {
-    /// A picture. `title` is its accessible name; `description` says in a sentence or two what it shows; `words` say all of it.
+    /// A picture. `title` is its accessible name; `description` says in a sentence or two what it shows (what is
+    /// longer than can be listened to is shortened); `words` say all of it.
     pub fn new(title: impl Into<String>, description: impl Into<String>, words: impl Into<String>, svg: String) -> Self {
-        Self { title: title.into(), description: description.into(), words: words.into(), still: svg, ..Self::default() }
+        let description = elide(&description.into(), 400).into_owned();
+        Self { title: title.into(), description, words: words.into(), still: svg, ..Self::default() }
     }
 
     /// With positions that are stepped through, instead of the still picture, where there is a script.
@@ -206,11 +208,6 @@ fn data_uri(svg: &str) -> String {
         }
     }
     uri
-}
-
-/// A description that is short enough to be listened to.
-pub(crate) fn briefly(text: &str) -> String {
-    elide(text, 400).into_owned()
 }
 
 #[cfg(test)]
