@@ -16,19 +16,18 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `block_on` | the least executor: one future, one thread |
-//! | `task` | one allocation that a future is pinned in, and what its wakers are |
-//! | `join` | [`JoinHandle`] and [`JoinError`] |
-//! | `executor` | the queue and the loop |
+//! | `task` | one allocation that a future is pinned in: its states, its wakers, [`JoinHandle`]; the queue |
+//! | `engine` | the loop: poll, sleep; and [`Stalled`], what it says when nothing can ever happen any more |
 //! | `runtime` | [`Runtime`] and [`Handle`]: the engine as you hold it |
-//! | `inbox` | how other threads reach the loop, and wake it from its sleep |
-//! | `pool` | memory of tasks that have ended, for those to come |
-//! | `stall` | [`Stalled`]: what an engine says when nothing can ever happen any more |
-//! | `timer` | the heap of deadlines; [`Sleep`], [`Timeout`], [`Interval`] |
+//! | `remote` | what other threads may touch: how they reach the loop, and wake it from its sleep |
+//! | `foreign` | the one place where code that is not ours is called |
+//! | `timers`, `time` | the heap of deadlines; [`Sleep`], [`Timeout`], [`Interval`] |
 //! | `reactor` | the operating system's events, turned into wakes |
 //! | `net` | [`Async`], and on it TCP and UDP |
 //! | `retry` | [`Retry`], the article's future |
-//! | `waker` | wakers to look at |
-//! | `trace` | [`Timeline`]: what the engine did, as a picture |
+//! | `observe` | [`Timeline`]: what the engine did; wakers to look at |
+//!
+//! `ARCHITECTURE.md` beside the sources walks through them four times: with a spawn, a wake, a byte and a deadline.
 //!
 //! # The probes
 //!
@@ -51,35 +50,33 @@
 //! ```
 
 mod block_on;
-mod executor;
-mod inbox;
-mod join;
+mod engine;
+mod foreign;
 pub mod net;
 mod observe;
-mod pool;
 #[cfg(feature = "probes")]
 pub mod probe;
 mod reactor;
+mod remote;
 mod retry;
 mod runtime;
 pub mod show;
-mod stall;
 mod sync;
 mod task;
-mod timer;
+mod time;
+mod timers;
 mod yield_now;
 
 pub use block_on::block_on;
-
-pub use join::{JoinError, JoinHandle};
+pub use engine::stall::{Stalled, Waiting};
 pub use net::{Async, TcpListener, TcpStream, UdpSocket};
-pub use retry::Retry;
-pub use runtime::{Handle, Runtime, Stats};
-pub use stall::{Stalled, Waiting};
-
+pub use observe::snapshot::{SideState, Snapshot, SourceState, Step, TaskPhase, TaskState, TimerState, WakerPlace};
 pub use observe::timeline::{Entry, Source, Timeline, What};
 pub use observe::wakers::{CountingWaker, LoggingWaker, WakerCall};
-pub use timer::{Elapsed, Interval, Sleep, Timeout};
+pub use retry::Retry;
+pub use runtime::{Handle, Runtime, Stats};
+pub use task::join::{JoinError, JoinHandle};
+pub use time::{Elapsed, Interval, Sleep, Timeout};
 pub use yield_now::{YieldNow, yield_now};
 
 /// What the first cell of every notebook imports.

@@ -16,7 +16,7 @@
 //! * **A3** `Pending` is returned only when the attempt or the pause holds the waker, or it has been called.
 
 use crate::runtime::Handle;
-use crate::timer::Sleep;
+use crate::time::Sleep;
 use pin_project::pin_project;
 use std::fmt;
 use std::future::Future;

@@ -1,29 +1,23 @@
 //! The runtime: the engine as readers hold it in their hands.
 //!
 //! [`Runtime`] owns an engine and drives it; a [`Handle`] lets tasks spawn, sleep and connect. Both are thin: what they do is in the
-//! `executor`, and is written here only where it depends on a future's type.
-//!
-//! Invariant
-//!
-//! * **R1** A handle's pointer is that of an `Arc`, and all handles of an engine together own one count of it, which the last one gives back.
+//! `engine`, and is written here only where it depends on a future's type.
 
-use crate::executor::{Local, Shared};
-use crate::join::JoinHandle;
-use crate::observe::timeline::{Recorder, Step, Timeline};
-use crate::reactor::Reactor;
-use crate::stall::Stalled;
-use crate::task::Task;
-use crate::timer::{Interval, Sleep, Timeout, Timers};
+use crate::engine::Engine;
+use crate::engine::stall::Stalled;
+use crate::observe::recorder;
+use crate::observe::snapshot::{Snapshot, Step};
+use crate::observe::timeline::Timeline;
+use crate::task::TaskRef;
+use crate::task::join::JoinHandle;
+use crate::time::{Interval, Sleep, Timeout};
 use futures::task::{LocalFutureObj, LocalSpawn, SpawnError};
-use std::cell::RefMut;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::pin;
-use std::ptr::NonNull;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -40,6 +34,12 @@ use std::time::{Duration, Instant};
 /// # Ok(()) }
 /// ```
 ///
+/// # Driving it
+///
+/// `block_on`, `try_block_on`, `run_until_stalled` and `tick` drive it, one at a time: while one of them is on the stack, each of them panics. So a task, or any
+/// code that runs inside one of them (a drop, a waker), cannot drive its own runtime: it awaits instead. Anywhere else they may be called, also by a drop or
+/// a waker that runs because a handle outside of them aborts a task; a future that is being dropped is not polled by that.
+///
 /// The names are those that readers know from Tokio and smol; `run_until_stalled` is the futures crate's.
 pub struct Runtime {
     handle: Handle,
@@ -49,63 +49,24 @@ pub struct Runtime {
 ///
 /// It does not keep the runtime open. What needs a runtime that is gone fails: a spawned task is cancelled at once, a socket
 /// gives an error, a sleep panics.
-// Counted by hand, and not by the `Arc` that it is: each timer has one, and a handle never leaves the engine's thread.
+#[derive(Clone)]
 pub struct Handle {
-    /// From `Arc::into_raw` (R1).
-    shared: NonNull<Shared>,
+    engine: Rc<Engine>,
 }
 
-impl Handle {
-    /// The first handle of an engine.
-    // `Arc`, though it is not `Sync`: other threads count references to it, and touch only what may be shared (E1 in `executor`).
-    #[allow(clippy::arc_with_non_send_sync)]
-    fn first(shared: Shared) -> Self {
-        let shared = Arc::into_raw(Arc::new(shared));
-        // SAFETY: an `Arc`'s pointer is not null.
-        Self { shared: unsafe { NonNull::new_unchecked(shared.cast_mut()) } }
-    }
-
-    #[inline]
-    pub(crate) fn shared(&self) -> &Shared {
-        // SAFETY: R1: the handles' count keeps the engine alive.
-        unsafe { self.shared.as_ref() }
-    }
+/// The future given to `block_on` ends here, however it does: its task is put back.
+struct Main<'a> {
+    engine: &'a Engine,
+    /// `None` only in the drop.
+    task: Option<TaskRef>,
 }
 
-impl Clone for Handle {
-    #[inline]
-    fn clone(&self) -> Self {
-        self.shared().local.handles.set(self.shared().local.handles.get() + 1);
-        Self { shared: self.shared }
-    }
-}
-
-impl Drop for Handle {
+impl Drop for Main<'_> {
     #[inline]
     fn drop(&mut self) {
-        let left = self.shared().local.handles.get() - 1;
-        self.shared().local.handles.set(left);
-        if left == 0 {
-            // SAFETY: R1: this was the last handle, and the count is theirs.
-            drop(unsafe { Arc::from_raw(self.shared.as_ptr()) });
+        if let Some(task) = self.task.take() {
+            self.engine.put_main_back(task);
         }
-    }
-}
-
-/// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it.
-struct Running<'a> {
-    shared: &'a Shared,
-    /// The task that stands for the future given to `block_on`.
-    root: Option<Task>,
-}
-
-impl Drop for Running<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.root.is_some_and(|root| !root.is_fresh()) {
-            self.shared.retire_root();
-        }
-        self.shared.local.running.set(false);
     }
 }
 
@@ -116,25 +77,11 @@ impl Runtime {
     ///
     /// If the operating system has no poller left to give (on Linux: three descriptors).
     pub fn new() -> io::Result<Self> {
-        Ok(Self { handle: Handle::first(Shared::new()?) })
+        Ok(Self { handle: Handle { engine: Engine::new()? } })
     }
 
-    fn shared(&self) -> &Shared {
-        self.handle.shared()
-    }
-
-    fn local(&self) -> &Local {
-        &self.shared().local
-    }
-
-    #[track_caller]
-    #[inline]
-    fn enter(&self, root: Option<Task>) -> Running<'_> {
-        assert!(
-            !self.local().running.replace(true),
-            "this Runtime is running already: it cannot be driven from inside one of its own tasks; await the future there instead"
-        );
-        Running { shared: self.shared(), root }
+    fn engine(&self) -> &Engine {
+        &self.handle.engine
     }
 
     /// Runs this future, and every spawned task beside it, until it is done.
@@ -165,28 +112,21 @@ impl Runtime {
     #[track_caller]
     #[inline]
     pub fn try_block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output, Stalled> {
-        let shared = self.shared();
-        let root = match shared.local.root.get() {
-            Some(root) => root,
-            None => shared.adopt_root(Task::root(self.handle.shared)),
-        };
-        let _running = self.enter(Some(root));
+        let engine = self.engine();
+        let _running = engine.enter();
         let mut future = pin!(future.into_future());
-        if shared.local.recording.get() {
-            shared.record(Step::Root { task: root, name: std::any::type_name::<F::IntoFuture>() });
+        let main = Main { engine, task: Some(engine.take_main()) };
+        let task = main.task.as_ref().expect("there until it is dropped");
+        if engine.recorder().is_on() {
+            engine.recorder().record(recorder::Step::Main { task: task.who(), name: std::any::type_name::<F::IntoFuture>() });
         }
-        shared.local.polls.set(shared.local.polls.get() + 1);
-        let waker = root.borrowed_waker();
+        let waker = task.borrowed_waker();
         let mut cx = Context::from_waker(&waker);
         loop {
-            let polled = match shared.local.recording.get() {
-                false => future.as_mut().poll(&mut cx),
-                true => shared.recorded(root, || future.as_mut().poll(&mut cx), Poll::is_ready),
-            };
-            if let Poll::Ready(output) = polled {
+            if let Poll::Ready(output) = engine.poll_main(task, || future.as_mut().poll(&mut cx), Poll::is_ready) {
                 return Ok(output);
             }
-            if let Err(stalled) = shared.run_until_woken(root) {
+            if let Err(stalled) = engine.run_until_woken(task) {
                 return Err(stalled.blocked_at::<F::IntoFuture>(Location::caller()));
             }
         }
@@ -226,8 +166,34 @@ impl Runtime {
     /// If it is called inside a task of the same runtime.
     #[track_caller]
     pub fn tick(&self) -> bool {
-        let _running = self.enter(None);
-        self.shared().poll_one()
+        let _running = self.engine().enter();
+        self.engine().poll_one()
+    }
+
+    /// The same, and what there is then: at most one poll, and the engine's state after it. Begins to record, if that is not on; what was spawned before is
+    /// met then, and numbered.
+    ///
+    /// # Panics
+    ///
+    /// As [`Runtime::tick`].
+    #[track_caller]
+    pub fn step(&self) -> Step {
+        self.record_on();
+        let polled = self.tick();
+        let polled = if polled { self.engine().recorder().last_polled() } else { None };
+        Step { polled, state: self.engine().snapshot() }
+    }
+
+    /// The engine's state now. Begins to record, if that is not on: see [`Runtime::step`].
+    pub fn snapshot(&self) -> Snapshot {
+        self.record_on();
+        self.engine().snapshot()
+    }
+
+    fn record_on(&self) {
+        if !self.engine().recorder().is_on() {
+            self.record();
+        }
     }
 
     /// A reference to this runtime, for its tasks.
@@ -237,38 +203,37 @@ impl Runtime {
 
     /// Starts to record what the engine does, afresh. See [`Runtime::trace`].
     pub fn record(&self) {
-        self.local().recorder.replace(Some(Recorder::new()));
-        self.local().recording.set(true);
+        self.engine().recorder().start();
     }
 
     /// What happened since [`Runtime::record`] was called; recording goes on. Empty if it never was.
     pub fn trace(&self) -> Timeline {
-        self.local().recorder.borrow().as_ref().map(Recorder::timeline).unwrap_or_default()
+        self.engine().recorder().timeline()
     }
 
     /// Stops recording and gives what was recorded.
     pub fn stop_recording(&self) -> Timeline {
-        self.local().recording.set(false);
-        self.local().recorder.take().as_ref().map(Recorder::timeline).unwrap_or_default()
+        self.engine().recorder().stop()
     }
 
     /// What the engine has done since it was made, and what it holds now.
     pub fn stats(&self) -> Stats {
-        let Local { polls, parks, timers, reactor, .. } = self.local();
+        let engine = self.engine();
+        let reactor = engine.reactor();
         Stats {
-            polls: polls.get(),
-            parks: parks.get(),
-            waits: reactor.borrow().waits(),
-            tasks: self.shared().tasks().count(),
-            timers: timers.borrow().len(),
-            sources: reactor.borrow().len(),
+            polls: engine.polls(),
+            parks: engine.parks(),
+            waits: reactor.waits(),
+            tasks: engine.tasks.count(),
+            timers: engine.timers().len(),
+            sources: reactor.len(),
         }
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        self.shared().close();
+        self.engine().close();
     }
 }
 
@@ -307,26 +272,22 @@ impl Handle {
         F::IntoFuture: 'static,
         F::Output: 'static,
     {
-        let task = Task::new(future.into_future(), self.shared, Location::caller());
-        let handle = JoinHandle::new(task, PhantomData::<F::IntoFuture>);
-        self.shared().start(task);
-        handle
+        self.engine.tasks.spawn(future.into_future(), Location::caller())
     }
 
     /// A future that is done after this time. It counts from now. None at all is over at once, and [`Duration::MAX`] never.
     pub fn sleep(&self, time: Duration) -> Sleep {
-        let now = if time.is_zero() { self.last_now() } else { Instant::now() };
-        Sleep::until(self.clone(), now.checked_add(time))
+        Sleep::after(self.engine.clone(), time)
     }
 
     /// A future that is done at this instant: at once if it has passed.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Sleep::until(self.clone(), Some(deadline))
+        Sleep::until(self.engine.clone(), Some(deadline))
     }
 
     /// Sets a limit on a future's time, counted from the first poll.
     pub fn timeout<F: IntoFuture>(&self, limit: Duration, future: F) -> Timeout<F::IntoFuture> {
-        Timeout::new(self.clone(), limit, future.into_future())
+        Timeout::new(self.engine.clone(), limit, future.into_future())
     }
 
     /// A stream of instants, one period apart; the first is one period from now.
@@ -335,26 +296,17 @@ impl Handle {
     ///
     /// If the period is zero.
     pub fn interval(&self, period: Duration) -> Interval {
-        Interval::new(self.clone(), period)
+        Interval::new(self.engine.clone(), period)
     }
 
-    /// The engine's last look at the clock: free of charge, and never later than now.
-    pub(crate) fn last_now(&self) -> Instant {
-        self.shared().local.now.get()
-    }
-
-    pub(crate) fn timers(&self) -> RefMut<'_, Timers> {
-        self.shared().local.timers.borrow_mut()
-    }
-
-    pub(crate) fn reactor(&self) -> RefMut<'_, Reactor> {
-        self.shared().local.reactor.borrow_mut()
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("closed", &self.shared().is_closed()).finish_non_exhaustive()
+        f.debug_struct("Handle").field("closed", &self.engine.is_closed()).finish_non_exhaustive()
     }
 }
 
@@ -367,6 +319,6 @@ impl LocalSpawn for Handle {
     }
 
     fn status_local(&self) -> Result<(), SpawnError> {
-        if self.shared().is_closed() { Err(SpawnError::shutdown()) } else { Ok(()) }
+        if self.engine.is_closed() { Err(SpawnError::shutdown()) } else { Ok(()) }
     }
 }

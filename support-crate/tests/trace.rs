@@ -5,7 +5,7 @@ mod common;
 use common::{Gate, Keeps, SOON, Trace, runtime, within};
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
-use pinlab::{Source, What, yield_now};
+use pinlab::{Source, TaskPhase, WakerPlace, What, yield_now};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -284,4 +284,39 @@ fn a_recording_that_is_forgotten_keeps_no_more_than_its_share() {
     assert_eq!(trace.entries().len(), 100_000);
     assert_eq!(trace.left_out(), 20_000);
     assert!(trace.tasks() <= 100_000);
+}
+
+#[test]
+fn a_step_polls_one_task_and_shows_who_is_queued_and_who_holds_whose_waker() {
+    let rt = runtime();
+    let handle = rt.handle();
+    let (send, receive) = futures::channel::oneshot::channel::<()>();
+    let waits = rt.spawn(async move { receive.await.is_ok() });
+    let sleeps = rt.spawn(async move { handle.sleep(Duration::from_secs(60)).await });
+    drop(rt.spawn(async move {
+        let _ = waits.await;
+    }));
+    let first = rt.step();
+    assert_eq!(first.polled, Some(0));
+    assert_eq!(first.state.queue, [1, 2]);
+    assert_eq!(first.state.tasks[0].phase, TaskPhase::Waiting);
+    assert_eq!(first.state.tasks[0].wakers, [WakerPlace::Elsewhere(1)], "in the channel");
+    assert_eq!(rt.step().polled, Some(1));
+    let third = rt.step();
+    assert_eq!((third.polled, third.state.queue.len()), (Some(2), 0));
+    assert_eq!(third.state.tasks[1].wakers, [WakerPlace::Timer(0)]);
+    assert_eq!(third.state.tasks[2].wakers, [WakerPlace::Task(0)], "to be called at the end of #0");
+    assert_eq!(third.state.timers[0].wakes, Some(1));
+    assert!(third.state.timers[0].due_in > Duration::from_secs(50));
+    assert_eq!(rt.step().polled, None);
+    send.send(()).expect("it waits");
+    assert_eq!(rt.snapshot().queue, [0]);
+    let fourth = rt.step();
+    assert_eq!(fourth.state.tasks.iter().find(|state| state.task == 0).map(|state| state.phase), Some(TaskPhase::Done));
+    assert_eq!(fourth.state.queue, [2], "woken by the end of #0");
+    sleeps.abort();
+    assert!(rt.snapshot().timers.is_empty());
+    let timeline = rt.trace();
+    assert_eq!(timeline.snapshots().len(), 4, "one for each poll");
+    assert_eq!(timeline.snapshot_after(timeline.entries().len()).expect("there are some").queue, [2]);
 }

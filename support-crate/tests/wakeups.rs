@@ -322,7 +322,7 @@ fn wakers_that_are_not_the_engines_own_may_be_given_to_everything() {
         theirs.write_all(b"x").expect("loopback");
         let _client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
         rt.block_on(handle.sleep(Duration::from_millis(20)));
-        assert!(counting.wakes() >= 3, "itself, the stream, the listener");
+        assert!(counting.wakes() >= 2, "itself, the stream; `incoming` has withdrawn");
     });
 }
 

@@ -1,14 +1,17 @@
 //! TCP: listeners and streams.
 
-use super::{Async, addresses};
+use super::addresses;
+use super::source::{Async, Waiting};
+use crate::reactor::Side;
 use crate::runtime::Handle;
-use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use futures::stream::{FusedStream, Stream};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// How many connections may wait to be accepted.
 const QUEUE: i32 = 1024;
@@ -60,7 +63,7 @@ impl TcpListener {
 
     /// The connections, one after another, for ever.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming(self)
+        Incoming { listener: self, waiting: Waiting::new(&self.0, Side::Read) }
     }
 
     /// The address that it is bound to.
@@ -70,6 +73,38 @@ impl TcpListener {
     /// Those of the system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().local_addr()
+    }
+
+    /// How many hops a packet of this listener's connections may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.0.get_ref().ttl()
+    }
+
+    /// Sets how many hops a packet may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        self.0.get_ref().set_ttl(hops)
+    }
+
+    /// Takes the error that the system keeps for the socket, if there is one (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.0.get_ref().take_error()
+    }
+
+    /// The standard library's listener, for its options.
+    pub fn get_ref(&self) -> &std::net::TcpListener {
+        self.0.get_ref()
     }
 
     /// Takes the standard library's listener back, still non-blocking.
@@ -95,16 +130,24 @@ impl AsRef<Async<std::net::TcpListener>> for TcpListener {
 }
 
 /// The stream of [`TcpListener::incoming`]. It never ends; an error does not end it either.
-#[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
-pub struct Incoming<'a>(&'a TcpListener);
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+    waiting: Waiting<'a, std::net::TcpListener>,
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Incoming").field(self.listener).finish()
+    }
+}
 
 impl Stream for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = ready!(self.0.0.poll_read_with(cx, std::net::TcpListener::accept));
-        Poll::Ready(Some(accepted.and_then(|(stream, _)| TcpStream::from_std(self.0.0.handle(), stream))))
+        let accepted = ready!(self.waiting.poll_with(cx, std::net::TcpListener::accept));
+        Poll::Ready(Some(accepted.and_then(|(stream, _)| TcpStream::from_std(self.listener.0.handle(), stream))))
     }
 }
 
@@ -116,9 +159,10 @@ impl FusedStream for Incoming<'_> {
 
 /// A TCP connection: [`AsyncRead`] and [`AsyncWrite`], also through a shared reference, so that it can be read and written at once.
 ///
-/// Nagle's algorithm is off (`TCP_NODELAY`), as a latency-minded reader expects; [`TcpStream::get_ref`] leads to the socket.
+/// Set by default: Nagle's algorithm is off (`TCP_NODELAY`), as a latency-minded reader expects, and the socket is non-blocking. All else is the system's
+/// default; [`TcpStream::get_ref`] leads to the standard library's socket for what has no method here.
 #[derive(Debug)]
-pub struct TcpStream(Async<std::net::TcpStream>);
+pub struct TcpStream(pub(super) Async<std::net::TcpStream>);
 
 impl TcpStream {
     /// Connects; tries the addresses in turn. Names are looked up on this thread, which waits meanwhile: give a literal address where
@@ -209,6 +253,101 @@ impl TcpStream {
         self.0.get_ref().shutdown(how)
     }
 
+    /// Whether Nagle's algorithm is off (`TCP_NODELAY`): if so, small writes are sent at once. It is, unless it was set otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.get_ref().nodelay()
+    }
+
+    /// Turns Nagle's algorithm off or on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.get_ref().set_nodelay(nodelay)
+    }
+
+    /// How many hops a packet may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.get_ref().ttl()
+    }
+
+    /// Sets how many hops a packet may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        self.get_ref().set_ttl(hops)
+    }
+
+    /// How long the system goes on sending what is left when the socket is dropped (`SO_LINGER`); `None`, the default: in the background.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        SockRef::from(self.get_ref()).linger()
+    }
+
+    /// Sets what [`TcpStream::linger`] gives. With a time other than zero, dropping the socket blocks this thread; with zero the connection is reset.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_linger(&self, time: Option<Duration>) -> io::Result<()> {
+        SockRef::from(self.get_ref()).set_linger(time)
+    }
+
+    /// After so long without a word the system asks the other end whether it is still there (`SO_KEEPALIVE`); `None`, the default: never. In whole
+    /// seconds, at least one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        let socket = SockRef::from(self.get_ref());
+        match after {
+            Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after.max(Duration::from_secs(1)))),
+            None => socket.set_keepalive(false),
+        }
+    }
+
+    /// Asks for room for so many bytes that have come and were not read (`SO_RCVBUF`). The system may give another size.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        SockRef::from(self.get_ref()).set_recv_buffer_size(bytes)
+    }
+
+    /// Asks for room for so many bytes that were written and have not gone (`SO_SNDBUF`). The system may give another size.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        SockRef::from(self.get_ref()).set_send_buffer_size(bytes)
+    }
+
+    /// Takes the error that the system keeps for the socket, if there is one (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.get_ref().take_error()
+    }
+
     /// Gives what has arrived without taking it.
     ///
     /// # Errors
@@ -242,66 +381,6 @@ fn is_in_progress(error: &io::Error) -> bool {
         return true;
     }
     error.kind() == io::ErrorKind::WouldBlock
-}
-
-impl AsyncRead for &TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.0).poll_read(cx, buf)
-    }
-
-    fn poll_read_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.0).poll_read_vectored(cx, bufs)
-    }
-}
-
-impl AsyncWrite for &TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // a socket keeps nothing back
-    }
-
-    /// Says to the other end that nothing more will come. Reading goes on.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match SockRef::from(self.get_ref()).shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()), // the other end was faster
-            result => result,
-        })
-    }
-}
-
-impl AsyncRead for TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buf)
-    }
-
-    fn poll_read_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, bufs)
-    }
-}
-
-impl AsyncWrite for TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, bufs)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_close(cx)
-    }
 }
 
 #[cfg(unix)]

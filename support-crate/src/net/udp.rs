@@ -1,11 +1,14 @@
 //! UDP: datagrams.
 
-use super::Async;
+use super::source::Async;
 use crate::runtime::Handle;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket as Socket};
 
 /// A UDP socket. Each operation takes or gives one datagram whole, and is safe to cancel.
+///
+/// It is non-blocking; all else is the system's default (broadcast is off, for one). [`UdpSocket::get_ref`] leads to the standard library's socket for what has
+/// no method here, multicast above all.
 #[derive(Debug)]
 pub struct UdpSocket(Async<Socket>);
 
@@ -80,6 +83,69 @@ impl UdpSocket {
     /// Those of the system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().local_addr()
+    }
+
+    /// The peer that [`UdpSocket::connect`] set.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if it was not; else those of the system.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().peer_addr()
+    }
+
+    /// Gives the next datagram without taking it. What does not fit is not given.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub async fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.read_with(|socket| socket.peek_from(buf)).await
+    }
+
+    /// Whether datagrams may go to broadcast addresses.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.0.get_ref().broadcast()
+    }
+
+    /// Allows datagrams to broadcast addresses, or forbids them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_broadcast(&self, allowed: bool) -> io::Result<()> {
+        self.0.get_ref().set_broadcast(allowed)
+    }
+
+    /// How many hops a datagram may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.0.get_ref().ttl()
+    }
+
+    /// Sets how many hops a datagram may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        self.0.get_ref().set_ttl(hops)
+    }
+
+    /// Takes the error that the system keeps for the socket, if there is one (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.0.get_ref().take_error()
     }
 
     /// The standard library's socket, for its options.

@@ -1,162 +1,10 @@
-//! The trace: what an engine did, as a timeline.
-//!
-//! While recording is off, each place that could record looks at one flag and goes on. While it is on, each step is put down
-//! with the time since the start; [`Timeline`] is a copy of that, which shows itself as lanes: the engine, each task, the reactor.
-//!
-//! ```text
-//!   executor, timers, reactor ── Step ──▶ Recorder ── a copy ──▶ Timeline ──▶ lanes (SVG), lines (text)
-//! ```
-//!
-//! Invariants
-//!
-//! * **L1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
-//! * **L2** A task is looked into only in the step that tells of it, when it is alive; afterwards it is a key, and when a later task gets the
-//!   same address, its spawn gives it a lane of its own.
-//! * **L3** At most [`MOST_STEPS`] are kept; how many were not is counted.
+//! The timeline: what an engine did, as data and as text.
 
 use super::picture;
-use crate::reactor::Seen;
+use super::snapshot::Snapshot;
 use crate::show;
-use crate::task::Task;
-use std::collections::HashMap;
-use std::fmt::{self, Write as _};
-use std::time::{Duration, Instant};
-
-/// How many steps are kept: a recording that is forgotten must not eat the machine.
-const MOST_STEPS: usize = 100_000;
-
-/// Something the engine did, as it tells the recorder.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Step {
-    Root {
-        task: Task,
-        name: &'static str,
-    },
-    Spawn {
-        task: Task,
-        by: By,
-    },
-    Begin {
-        task: Task,
-    },
-    Park,
-    /// Of the poll or the sleep.
-    End {
-        done: bool,
-    },
-    Wake {
-        task: Task,
-        by: By,
-        fresh: bool,
-    },
-    Timer {
-        late: Duration,
-    },
-    Event(Seen),
-}
-
-/// Who is at work, and so who wakes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum By {
-    Task(Task),
-    Timer,
-    Socket,
-    OtherThread,
-    /// Code on the engine's thread, outside of any task.
-    Outside,
-}
-
-#[derive(Debug)]
-pub(crate) struct Recorder {
-    start: Instant,
-    /// Which lane a task has. An address is used again by a later task, which then gets a lane of its own.
-    lanes: HashMap<Task, usize>,
-    names: Vec<String>,
-    /// The poll or sleep that is going on: its entry is completed when it ends.
-    open: Option<usize>,
-    entries: Vec<Entry>,
-    left_out: usize,
-}
-
-impl Recorder {
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), lanes: HashMap::new(), names: Vec::new(), open: None, entries: Vec::new(), left_out: 0 }
-    }
-
-    pub(crate) fn record(&mut self, step: Step) {
-        let at = self.start.elapsed();
-        if let Step::End { done } = step {
-            return self.complete(at, done);
-        }
-        if self.entries.len() >= MOST_STEPS {
-            self.left_out += 1;
-            return;
-        }
-        let what = match step {
-            Step::Root { task, name } => {
-                self.new_lane(task, format!("block_on {}", short_name(name)));
-                return;
-            }
-            Step::Spawn { task, by } => What::Spawned { task: self.new_lane(task, short_name(task.name())), by: self.source(by) },
-            Step::Begin { task } => {
-                self.open = Some(self.entries.len());
-                What::Polled { task: self.lane(task), took: Duration::ZERO, ready: false }
-            }
-            Step::Park => {
-                self.open = Some(self.entries.len());
-                What::Parked { took: Duration::ZERO }
-            }
-            Step::End { .. } => return,
-            Step::Wake { task, by, fresh } => What::Woken { task: self.lane(task), by: self.source(by), queued: fresh },
-            Step::Timer { late } => What::TimerFired { late },
-            Step::Event(Seen { key, readable, writable }) => What::SocketReady { source: key, readable, writable },
-        };
-        self.entries.push(Entry { at, what });
-    }
-
-    /// The open poll or sleep has ended.
-    fn complete(&mut self, now: Duration, done: bool) {
-        let Some(open) = self.open.take() else { return };
-        let Entry { at, what } = &mut self.entries[open];
-        match what {
-            What::Polled { took, ready, .. } => (*took, *ready) = (now - *at, done),
-            What::Parked { took } => *took = now - *at,
-            _ => {}
-        }
-    }
-
-    fn new_lane(&mut self, task: Task, name: String) -> usize {
-        self.names.push(name);
-        self.lanes.insert(task, self.names.len() - 1);
-        self.names.len() - 1
-    }
-
-    fn lane(&mut self, task: Task) -> usize {
-        match self.lanes.get(&task) {
-            Some(&lane) => lane,
-            None => self.new_lane(task, short_name(task.name())), // spawned before the recording
-        }
-    }
-
-    fn source(&mut self, by: By) -> Source {
-        match by {
-            By::Task(task) => Source::Task(self.lane(task)),
-            By::Timer => Source::Timer,
-            By::Socket => Source::Socket,
-            By::OtherThread => Source::OtherThread,
-            By::Outside => Source::Outside,
-        }
-    }
-
-    pub(crate) fn timeline(&self) -> Timeline {
-        Timeline {
-            names: self.names.clone(),
-            entries: self.entries.clone(),
-            total: self.start.elapsed(),
-            left_out: self.left_out,
-        }
-    }
-}
+use std::fmt;
+use std::time::Duration;
 
 /// What an engine did while it was recording: see [`Runtime::record`](crate::Runtime::record).
 ///
@@ -164,10 +12,11 @@ impl Recorder {
 /// same from run to run.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    names: Vec<String>,
-    entries: Vec<Entry>,
-    total: Duration,
-    left_out: usize,
+    pub(super) names: Vec<String>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) snapshots: Vec<Snapshot>,
+    pub(super) total: Duration,
+    pub(super) left_out: usize,
 }
 
 /// One thing that happened.
@@ -262,6 +111,18 @@ impl Timeline {
     /// What happened, in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The engine's state after each poll, and before each sleep, in order; [`Snapshot::entries`] says after which entry. They are kept for recordings of
+    /// at most 64 tasks, and for the first 2000 such moments.
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.snapshots
+    }
+
+    /// The state of the engine after so many entries: the last snapshot that is no later.
+    pub fn snapshot_after(&self, entries: usize) -> Option<&Snapshot> {
+        let later = self.snapshots.partition_point(|snapshot| snapshot.entries <= entries);
+        self.snapshots[..later].last()
     }
 
     /// The name of a task: its future's type, shortened.
@@ -360,48 +221,5 @@ impl fmt::Display for Timeline {
             }
         }
         Ok(())
-    }
-}
-
-/// A type's name without the paths: `app::fetch::{{closure}}` is what an `async fn fetch` returns, and is shown as `fetch()`.
-pub(crate) fn short_name(full: &str) -> String {
-    let mut short = String::new();
-    let mut rest = full;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || "_:{}#".contains(c))).unwrap_or(rest.len());
-        let (path, after) = rest.split_at(end);
-        let mut parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
-        let mut closures = 0;
-        while parts.last().is_some_and(|part| part.starts_with("{{") || part.starts_with('{')) {
-            parts.pop();
-            closures += 1;
-        }
-        match (parts.last(), closures) {
-            // What a notebook's cell is compiled into is a function of this name. Its number is the kernel's, not always the cell's.
-            (Some(name), 1..) if name.starts_with("run_user_code_") => short.push_str("async block of a cell"),
-            (Some(name), 0) => short.push_str(name),
-            (Some(name), 1) => write!(short, "{name}()").expect("a String takes everything"),
-            (Some(name), _) => write!(short, "{name}(){{async}}").expect("a String takes everything"),
-            (None, 0) => short.push_str(path),
-            (None, _) => short.push_str("{async}"),
-        }
-        let next = after.find(|c: char| c.is_alphanumeric() || c == '_' || c == '{').unwrap_or(after.len());
-        short.push_str(&after[..next]);
-        rest = &after[next..];
-    }
-    short
-}
-
-#[cfg(test)]
-mod tests {
-    use super::short_name;
-
-    #[test]
-    fn names_lose_their_paths_and_keep_their_arguments() {
-        assert_eq!(short_name("app::fetch::{{closure}}"), "fetch()");
-        assert_eq!(short_name("core::future::pending::Pending<()>"), "Pending<()>");
-        assert_eq!(short_name("a::Retry<b::make::{{closure}}, c::D>"), "Retry<make(), D>");
-        assert_eq!(short_name("ctx::run::{{closure}}::{{closure}}"), "run(){async}");
-        assert_eq!(short_name("ctx::run_user_code_33::{{closure}}"), "async block of a cell");
     }
 }

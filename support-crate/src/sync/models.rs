@@ -4,13 +4,13 @@
 //! RUSTFLAGS="--cfg pinlab_loom" cargo test --release --package pinlab --lib --target-dir target/loom models
 //! ```
 //!
-//! Two sorts of model. The [`Inbox`] alone, with a bell that loom knows, in both kinds of sleep. And the whole engine through its
+//! Two sorts of model. The [`Inbox`] alone, with something to notify that loom knows, in both kinds of sleep. And the whole engine through its
 //! public face, as long as it sleeps in `thread::park`: the system's wait for events is outside of what loom can turn back.
 //!
 //! Bounds: at most three preemptions in an execution of the engine's models (loom's authors found two or three to show practically
 //! every bug); the inbox's are complete, but for the one that says otherwise.
 
-use crate::inbox::{Inbox, Sleep};
+use crate::remote::{self, Asleep};
 use crate::{Runtime, Stalled};
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use loom::sync::{Arc, Mutex, Notify};
@@ -30,8 +30,17 @@ fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 
 // ---- the inbox -------------------------------------------------------------------------------------------------
 
+/// What loom knows of, in the poller's place.
+impl remote::Notify for Notify {
+    fn notify(&self) {
+        Self::notify(self);
+    }
+}
+
+type Inbox<M> = remote::Inbox<M, Notify>;
+
 /// The reader sleeps until it has so many messages; in a lost wake-up loom finds a deadlock.
-fn read(inbox: &Inbox<usize>, expected: usize, how: Sleep, bell: &Notify) -> Vec<usize> {
+fn read(inbox: &Inbox<usize>, expected: usize, how: Asleep, notified: &Notify) -> Vec<usize> {
     let mut got = Vec::new();
     let mut spare = Vec::new();
     while got.len() < expected {
@@ -40,8 +49,8 @@ fn read(inbox: &Inbox<usize>, expected: usize, how: Sleep, bell: &Notify) -> Vec
             got.append(&mut spare);
         } else if inbox.fall_asleep(how) {
             match how {
-                Sleep::Parked => thread::park(),
-                Sleep::Waiting => bell.wait(),
+                Asleep::Parked => thread::park(),
+                Asleep::Waiting => notified.wait(),
             }
             inbox.wake_up();
         }
@@ -49,20 +58,20 @@ fn read(inbox: &Inbox<usize>, expected: usize, how: Sleep, bell: &Notify) -> Vec
     got
 }
 
-fn senders_and_reader(senders: usize, messages: usize, how: Sleep) {
-    let inbox = Arc::new(Inbox::new());
-    let bell = Arc::new(Notify::new());
+fn senders_and_reader(senders: usize, messages: usize, how: Asleep) {
+    let notify = std::sync::Arc::new(Notify::new());
+    let inbox = Arc::new(Inbox::new(notify.clone()));
     let threads: Vec<_> = (0..senders)
         .map(|sender| {
-            let (inbox, bell) = (inbox.clone(), bell.clone());
+            let inbox = inbox.clone();
             thread::spawn(move || {
                 for message in 0..messages {
-                    inbox.send(10 * sender + message, || bell.notify()).expect("it is open");
+                    inbox.send(10 * sender + message).expect("it is open");
                 }
             })
         })
         .collect();
-    let mut got = read(&inbox, senders * messages, how, &bell);
+    let mut got = read(&inbox, senders * messages, how, &notify);
     for sender in 0..senders {
         let from: Vec<_> = got.iter().filter(|&message| message / 10 == sender).collect();
         assert!(from.is_sorted(), "each sender's messages in order");
@@ -76,23 +85,23 @@ fn senders_and_reader(senders: usize, messages: usize, how: Sleep) {
 /// Rows 3 and 4 of the table of bugs, parked.
 #[test]
 fn no_message_is_left_behind_a_parked_reader() {
-    loom::model(|| senders_and_reader(1, 2, Sleep::Parked));
-    bounded(3, || senders_and_reader(2, 1, Sleep::Parked));
+    loom::model(|| senders_and_reader(1, 2, Asleep::Parked));
+    bounded(3, || senders_and_reader(2, 1, Asleep::Parked));
 }
 
 /// Rows 3 and 4, waiting for events.
 #[test]
 fn no_message_is_left_behind_a_waiting_reader() {
-    loom::model(|| senders_and_reader(1, 2, Sleep::Waiting));
-    bounded(3, || senders_and_reader(2, 1, Sleep::Waiting));
+    loom::model(|| senders_and_reader(1, 2, Asleep::Waiting));
+    bounded(3, || senders_and_reader(2, 1, Asleep::Waiting));
 }
 
 #[test]
 fn a_message_is_read_or_given_back_when_the_inbox_closes_never_both() {
     loom::model(|| {
-        let inbox = Arc::new(Inbox::new());
+        let inbox = Arc::new(Inbox::new(std::sync::Arc::new(Notify::new())));
         let theirs = inbox.clone();
-        let sender = thread::spawn(move || (0..2).filter(|&message| theirs.send(message, || {}).is_err()).count());
+        let sender = thread::spawn(move || (0..2).filter(|&message| theirs.send(message).is_err()).count());
         let mut read = Vec::new();
         if inbox.has_mail() {
             inbox.take(&mut read);

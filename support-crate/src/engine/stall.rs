@@ -1,10 +1,62 @@
-//! What an engine says when it can never make progress again, instead of hanging.
+//! A stall: an engine that can never make progress again says so, instead of hanging.
 
-use crate::observe::timeline::short_name;
+use super::Engine;
+use crate::observe::names::short_name;
 use crate::show;
-use crate::task::Task;
+use crate::task::TaskRef;
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
+
+/// Nothing is ready and nothing is armed. If, besides, nobody outside holds a waker, nothing can ever happen.
+pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
+    // A waker that waits for another task's output is no hope by itself: that task has to move first. But if there are more wakers
+    // than outputs that anybody waits for, some of them wait for something else. That takes few steps to see, and is the rule.
+    // One that waits for an instant that never comes is none either.
+    let mut surplus = main.wakers() as isize - engine.tasks.joiners() - engine.timers().count_never() as isize;
+    let mut is_surplus = |task: &TaskRef| {
+        if !task.is_over() && !task.is_main() {
+            surplus += task.wakers() as isize;
+        }
+        surplus > 0
+    };
+    if engine.tasks.any(&mut is_surplus) {
+        return Ok(());
+    }
+    let mut awaiting: HashMap<*const (), usize> = HashMap::new();
+    engine.tasks.any(|task| {
+        if !task.is_over()
+            && let Some(data) = task.joiner()
+        {
+            *awaiting.entry(data).or_default() += 1;
+        }
+        false
+    });
+    for data in engine.timers().never() {
+        *awaiting.entry(data).or_default() += 1;
+    }
+    let is_hope = |task: &TaskRef| {
+        (!task.is_over() && !task.is_main() || task == main)
+            && task.wakers() > awaiting.get(&task.address()).copied().unwrap_or(0)
+    };
+    if engine.tasks.any(is_hope) {
+        return Ok(());
+    }
+    Err(report(engine, main))
+}
+
+/// All that wait, the main future first, then the oldest.
+fn report(engine: &Engine, main: &TaskRef) -> Stalled {
+    let mut waiting = Vec::new();
+    engine.tasks.any(|task| {
+        if !task.is_over() && (!task.is_main() || task == main) {
+            waiting.push((!task.is_main(), task.who().id, Waiting::new(task)));
+        }
+        false
+    });
+    waiting.sort_by_key(|(is_spawned, id, _)| (*is_spawned, *id));
+    Stalled { waiting: waiting.into_iter().map(|(_, _, waiting)| waiting).collect() }
+}
 
 /// Nothing is ready, no timer or socket is waited for, and nobody outside holds a waker: an engine in this state has no
 /// future. The report lists who waits, where each was spawned, and why nothing will wake it.
@@ -26,8 +78,8 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn new(task: Task) -> Self {
-        Self { name: short_name(task.name()), at: task.at(), blocks: task.is_root(), awaited: task.wakers() > 0 }
+    fn new(task: &TaskRef) -> Self {
+        Self { name: short_name((task.who().name)()), at: task.at(), blocks: task.is_main(), awaited: task.wakers() > 0 }
     }
 
     /// The future's type, shortened.
@@ -52,10 +104,6 @@ impl Waiting {
 }
 
 impl Stalled {
-    pub(crate) fn new(waiting: Vec<Waiting>) -> Self {
-        Self { waiting }
-    }
-
     /// Fills in what only `block_on` knows of the future that it was given.
     pub(crate) fn blocked_at<F>(mut self, at: &'static Location<'static>) -> Self {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.blocks) {

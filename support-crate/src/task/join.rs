@@ -1,14 +1,15 @@
 //! Waiting for a task: its handle, and what may have become of it instead of an output.
 
+use super::TaskRef;
 #[cfg(feature = "probes")]
 use crate::probe::Address;
-use crate::task::Task;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Owns the right to a task's output. A future of `Result<T, JoinError>`.
 ///
@@ -20,54 +21,91 @@ use std::task::{Context, Poll};
 /// Polling it again after it gave its output panics.
 #[must_use = "dropping the handle detaches the task; await it, or say `let _ =` or `drop`"]
 pub struct JoinHandle<T> {
-    task: Task,
-    /// Reads the output out of the stage of the right type.
-    take: unsafe fn(Task) -> Result<T, JoinError>,
+    task: TaskRef,
     /// Not `Send`: the output need not be.
     local: PhantomData<*const T>,
 }
 
 impl<T> JoinHandle<T> {
-    /// Takes over the reference that [`Task::new`] counted for it.
-    pub(crate) fn new<F: Future<Output = T>>(task: Task, _: PhantomData<F>) -> Self {
-        Self { task, take: Task::take::<F>, local: PhantomData }
+    /// Takes the reference that was counted for it. The task's output is a `T`.
+    pub(super) fn new(task: TaskRef) -> Self {
+        Self { task, local: PhantomData }
     }
 
     /// Drops the task's future now, or, if it is being polled at this moment, right after that poll. The
     /// handle then gives a [`JoinError`] for which [`JoinError::is_cancelled`] holds. Does nothing to a
-    /// task that is complete.
+    /// task that is complete, or whose future is being dropped at this moment.
     pub fn abort(&self) {
-        self.task.abort();
+        if let Some(tasks) = self.task.hold() {
+            tasks.abort(&self.task);
+        }
     }
 
     /// Whether the output (or the error) is there to be taken.
     pub fn is_finished(&self) -> bool {
-        self.task.is_complete()
+        self.task.is_over()
     }
 
     /// The address of the task's allocation. It is the same for as long as the task exists.
     #[cfg(feature = "probes")]
     pub fn task_address(&self) -> Address {
-        Address::of_ptr(self.task.as_ptr())
+        Address::of_ptr(self.task.address())
+    }
+
+    /// Has this waker called at the end; whether the end has come.
+    fn wake_at_the_end(&self, waker: &Waker) -> bool {
+        let task = &self.task;
+        if !task.header().joiner.will_wake(waker) {
+            // Foreign code, which may even have driven the engine, or dropped the runtime.
+            let waker = waker.clone();
+            if let Some(tasks) = task.hold() {
+                drop(tasks.swap_joiner(task, Some(waker)));
+                if task.is_over() {
+                    drop(tasks.swap_joiner(task, None)); // nobody will call it any more
+                }
+            }
+        }
+        task.is_over()
+    }
+
+    /// `None` if the output has been taken.
+    fn take(&self) -> Option<Result<T, JoinError>> {
+        self.task.header().state.take_output().then(|| {
+            let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
+            // SAFETY: a handle is on the engine's thread; the task's output is of this type, and now ours alone (T6), and written by this.
+            unsafe {
+                (self.task.header().vtable.take)(self.task.0, output.as_mut_ptr().cast());
+                output.assume_init()
+            }
+        })
     }
 }
 
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Storing a waker means cloning it and dropping the former one: foreign code, which may even have driven the engine. So look again.
-        if self.task.is_complete() || self.task.wake_at_the_end(cx.waker()) {
-            // SAFETY: complete, on the engine's thread since a handle is not `Send`; and `take` fits the future's type.
-            return Poll::Ready(unsafe { (self.take)(self.task) });
+        if self.task.is_over() || self.wake_at_the_end(cx.waker()) {
+            return Poll::Ready(self.take().expect("a JoinHandle was polled again after it gave its output"));
         }
         Poll::Pending
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
+    #[inline]
     fn drop(&mut self) {
-        self.task.leave();
+        let header = self.task.header();
+        header.state.leave();
+        if header.state.take_output() {
+            // SAFETY: the engine's thread; the output is ours, and the phase is `Empty` (T6).
+            unsafe { (header.vtable.discard)(self.task.0) };
+        } else if header.joiner.is_somebody()
+            && let Some(tasks) = self.task.hold()
+        {
+            drop(tasks.swap_joiner(&self.task, None));
+        }
     }
 }
 

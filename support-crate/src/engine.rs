@@ -1,0 +1,389 @@
+//! The engine: the loop that polls the tasks that were woken, and sleeps when there is nothing to do.
+//!
+//! An engine is a value. Nothing of it is in a `static` or a thread-local, so that a notebook's cells, each of which has
+//! its own copy of those, can drive one engine between them.
+//!
+//! Each turn of the loop takes one task from the queue's front and polls it once; a wake puts a task at the back, so nobody is
+//! starved by one who wakes itself. Every so many polls the loop looks at the clock and, once all who were queued at the last
+//! look have had their turn, at the sockets (`clock` says when). When the queue is empty it sleeps until a timer, an event or another thread has work for
+//! it; and when none of these can ever come it says so ([`Stalled`]) instead of sleeping for ever (`stall`).
+//!
+//! Invariants
+//!
+//! * **E1** An engine is in an `Rc`: only its thread has it. Other threads have its [`Remote`].
+//! * **E2** The loop runs once at a time: while it does, driving the engine again panics. Outside of the loop an engine may be driven from anywhere,
+//!   be it a drop or a waker that an `abort` runs.
+//! * **E3** While the loop runs the engine does not close: its `Runtime` is borrowed.
+
+mod clock;
+mod snapshot;
+pub(crate) mod stall;
+
+use crate::foreign;
+use crate::observe::recorder::{By, Recorder, Step};
+use crate::observe::snapshot::Snapshot;
+use crate::reactor::Reactor;
+use crate::remote::Asleep;
+use crate::sync::thread;
+use crate::task::tasks::Tasks;
+use crate::task::{Message, Remote, TaskRef};
+use crate::timers::Timers;
+use clock::Clock;
+use polling::Poller;
+use stall::Stalled;
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// An engine: what its runtime, its handles, its sleeps and its sockets have.
+pub(crate) struct Engine {
+    pub(crate) tasks: Rc<Tasks>,
+    timers: RefCell<Timers>,
+    reactor: RefCell<Reactor>,
+    clock: Clock,
+    /// The task that stands for the future given to `block_on`, kept for the next one.
+    main: Cell<Option<TaskRef>>,
+    /// E2.
+    running: Cell<bool>,
+    parks: Cell<u64>,
+    spare_messages: Cell<Vec<Message>>,
+    spare_wakers: Cell<Vec<Waker>>,
+}
+
+/// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (E2).
+pub(crate) struct Running<'a>(&'a Engine);
+
+impl Drop for Running<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.running.set(false);
+    }
+}
+
+impl Engine {
+    /// An open engine of the current thread.
+    pub(crate) fn new() -> io::Result<Rc<Self>> {
+        let poller = Arc::new(Poller::new()?);
+        let remote = Arc::new(Remote::new(poller.clone()));
+        Ok(Rc::new(Self {
+            tasks: Tasks::new(remote),
+            timers: RefCell::default(),
+            reactor: RefCell::new(Reactor::new(poller)),
+            clock: Clock::new(),
+            main: Cell::new(None),
+            running: Cell::new(false),
+            parks: Cell::new(0),
+            spare_messages: Cell::default(),
+            spare_wakers: Cell::default(),
+        }))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.tasks.remote.is_closed()
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.tasks.recorder
+    }
+
+    pub(crate) fn timers(&self) -> RefMut<'_, Timers> {
+        self.timers.borrow_mut()
+    }
+
+    pub(crate) fn reactor(&self) -> RefMut<'_, Reactor> {
+        self.reactor.borrow_mut()
+    }
+
+    pub(crate) fn polls(&self) -> u64 {
+        self.clock.polls()
+    }
+
+    pub(crate) fn parks(&self) -> u64 {
+        self.parks.get()
+    }
+
+    /// The last look at the clock: free of charge, and never later than now.
+    pub(crate) fn last_look(&self) -> Instant {
+        self.clock.last_look()
+    }
+
+    /// Looks at the clock.
+    pub(crate) fn look(&self) -> Instant {
+        self.clock.look()
+    }
+
+    /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run.
+    #[inline]
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.clock.may_go_on()
+    }
+
+    // ---- the loop --------------------------------------------------------------------------------------------
+
+    /// The loop begins (E2).
+    #[track_caller]
+    #[inline]
+    pub(crate) fn enter(&self) -> Running<'_> {
+        assert!(
+            !self.running.replace(true),
+            "this Runtime is running already: it cannot be driven from inside one of its own tasks; await the future there instead"
+        );
+        Running(self)
+    }
+
+    /// A task to stand for a future given to `block_on`. The loop is running, so nobody else has it.
+    #[inline]
+    pub(crate) fn take_main(&self) -> TaskRef {
+        match self.main.take() {
+            Some(main) => main,
+            None => self.tasks.spawn_main(),
+        }
+    }
+
+    /// Its future is gone. If somebody has kept a waker of it, or it is queued, it must not wake, nor look like a hope to, whoever blocks next.
+    #[inline]
+    pub(crate) fn put_main_back(&self, main: TaskRef) {
+        if main.is_fresh_main() {
+            self.main.set(Some(main));
+        } else {
+            self.tasks.abort(&main);
+        }
+    }
+
+    /// Counts a poll of the main future, and records it if that is on.
+    #[inline]
+    pub(crate) fn poll_main<R>(&self, main: &TaskRef, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
+        self.clock.count_poll();
+        match self.recorder().is_on() {
+            false => poll(),
+            true => self.recorded(main, poll, is_done),
+        }
+    }
+
+    /// Polls tasks until the main one is woken, sleeping where there is nothing to do.
+    #[inline]
+    pub(crate) fn run_until_woken(&self, main: &TaskRef) -> Result<(), Stalled> {
+        loop {
+            self.look_around();
+            match self.tasks.pop() {
+                Some(task) if task == *main => return Ok(()),
+                Some(task) => self.poll_task(task),
+                None => self.idle(main)?,
+            }
+        }
+    }
+
+    /// Polls one task, if one is ready or becomes so at a look around; whether it did.
+    pub(crate) fn poll_one(&self) -> bool {
+        if self.tasks.is_queue_empty() {
+            self.read_inbox();
+            self.fire_timers(self.clock.look());
+            self.fetch_ready_events();
+        } else {
+            self.look_around();
+        }
+        let before = self.clock.polls();
+        while self.clock.polls() == before {
+            match self.tasks.pop() {
+                Some(task) => self.poll_task(task),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Polls one task that was taken from the queue, if there is something to poll.
+    #[inline]
+    fn poll_task(&self, task: TaskRef) {
+        if task.is_over() {
+            return;
+        }
+        self.clock.count_poll();
+        // SAFETY: it came from this engine's queue; and the loop runs (E3).
+        let poll = |task| unsafe { self.tasks.poll(task) };
+        match self.recorder().is_on() {
+            false => poll(task),
+            true => self.recorded(&task.clone(), || poll(task), |done| *done == Some(true)),
+        };
+    }
+
+    #[cold]
+    fn recorded<R>(&self, task: &TaskRef, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
+        let who = task.who();
+        self.recorder().record(Step::Begin { task: who });
+        let at_work = self.recorder().at_work(By::Task(who));
+        let polled = poll();
+        drop(at_work);
+        self.recorder().record(Step::End { done: is_done(&polled) });
+        self.keep_snapshot();
+        polled
+    }
+
+    fn keep_snapshot(&self) {
+        if self.recorder().wants_snapshot() {
+            self.recorder().keep(self.snapshot());
+        }
+    }
+
+    /// The state now; of an engine that is recorded.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        snapshot::take(self)
+    }
+
+    /// What a busy loop must not forget: other threads at every turn, clock and sockets now and then.
+    #[inline(always)]
+    fn look_around(&self) {
+        if self.tasks.remote.inbox.has_mail() {
+            self.read_inbox();
+        }
+        if self.clock.is_turn_over() {
+            self.fire_and_fetch();
+        }
+    }
+
+    #[cold]
+    fn fire_and_fetch(&self) {
+        let sockets = self.reactor.borrow().waiting() > 0;
+        if !sockets && self.timers.borrow().len() == 0 {
+            return;
+        }
+        let now = self.clock.look();
+        self.fire_timers(now);
+        if sockets && self.clock.may_fetch(now) {
+            self.fetch_events(Some(Duration::ZERO));
+        }
+    }
+
+    #[cold]
+    fn read_inbox(&self) {
+        let mut messages = self.spare_messages.take();
+        self.tasks.remote.inbox.take(&mut messages);
+        for message in messages.drain(..) {
+            message.open(&self.tasks);
+        }
+        self.spare_messages.set(messages);
+    }
+
+    fn fire_timers(&self, now: Instant) {
+        loop {
+            // One at a time, and not borrowed while it wakes (F1): what is woken may drop other timers of the batch.
+            let Some((deadline, waker)) = self.timers.borrow_mut().fire(now) else { return };
+            let at_work = self.recorder().is_on().then(|| {
+                self.recorder().record(Step::Timer { late: now - deadline });
+                self.recorder().at_work(By::Timer)
+            });
+            if let Some(waker) = waker {
+                foreign::wake(waker);
+            }
+            drop(at_work);
+        }
+    }
+
+    fn fetch_ready_events(&self) {
+        if self.reactor.borrow().waiting() > 0 {
+            self.fetch_events(Some(Duration::ZERO));
+        }
+    }
+
+    fn fetch_events(&self, timeout: Option<Duration>) {
+        let mut wakers = self.spare_wakers.take();
+        let fetched = self.reactor.borrow_mut().wait(timeout, &mut wakers, |source, readable, writable| {
+            if self.recorder().is_on() {
+                self.recorder().record(Step::Event { source, readable, writable });
+            }
+        });
+        // `EINTR` is dealt with; what remains (a closed or foreign descriptor of our own) is a bug, not a condition.
+        fetched.expect("waiting for the operating system's events failed");
+        let at_work = self.recorder().is_on().then(|| self.recorder().at_work(By::Socket));
+        wakers.drain(..).for_each(foreign::wake);
+        drop(at_work);
+        self.spare_wakers.set(wakers);
+        self.clock.begin_round(self.tasks.queued());
+    }
+
+    /// The queue is empty: sleep until that may have changed.
+    #[cold]
+    fn idle(&self, main: &TaskRef) -> Result<(), Stalled> {
+        let next = self.timers.borrow_mut().next_deadline();
+        let timeout = match next {
+            None => None,
+            Some(deadline) => {
+                let now = self.clock.look();
+                if deadline <= now {
+                    self.fire_timers(now);
+                    return Ok(());
+                }
+                Some(deadline - now)
+            }
+        };
+        let sockets = self.reactor.borrow().waiting() > 0;
+        if timeout.is_none() && !sockets {
+            self.read_inbox(); // a reference given back counts, even one that nobody was woken for
+            if self.tasks.is_queue_empty() && !self.tasks.remote.inbox.has_mail() {
+                stall::check(self, main)?;
+            }
+        }
+        let how = if sockets { Asleep::Waiting } else { Asleep::Parked };
+        if self.tasks.is_queue_empty() && self.tasks.remote.inbox.fall_asleep(how) {
+            self.sleep(how, timeout);
+        }
+        Ok(())
+    }
+
+    fn sleep(&self, how: Asleep, timeout: Option<Duration>) {
+        self.parks.set(self.parks.get() + 1);
+        let recording = self.recorder().is_on();
+        if recording {
+            self.keep_snapshot();
+            self.recorder().record(Step::Park);
+        }
+        match (how, timeout) {
+            (Asleep::Parked, None) => thread::park(),
+            (Asleep::Parked, Some(timeout)) => park_timeout(timeout),
+            (Asleep::Waiting, timeout) => self.fetch_events(timeout),
+        }
+        self.tasks.remote.inbox.wake_up();
+        if recording {
+            self.recorder().record(Step::End { done: false });
+        }
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------
+
+    /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
+    pub(crate) fn close(&self) {
+        if let Some(main) = self.main.take() {
+            self.tasks.abort(&main);
+        }
+        self.tasks.cancel_all();
+        loop {
+            let sleepers = self.timers.borrow_mut().clear();
+            let waiters = self.reactor.borrow_mut().clear();
+            sleepers.into_iter().chain(waiters).for_each(foreign::discard);
+            if self.tasks.is_queue_empty() {
+                break;
+            }
+            self.tasks.clear_queue();
+        }
+        for message in self.tasks.remote.inbox.close() {
+            message.open(&self.tasks); // to a task that is over
+        }
+        self.recorder().stop();
+        self.tasks.remote.set_closed();
+        self.reactor.borrow_mut().close();
+        self.tasks.let_go();
+    }
+}
+
+#[cfg(not(pinlab_loom))]
+fn park_timeout(timeout: Duration) {
+    thread::park_timeout(timeout);
+}
+
+#[cfg(pinlab_loom)]
+fn park_timeout(_: Duration) {
+    thread::yield_now(); // loom knows no time
+}

@@ -1,0 +1,99 @@
+//! When the loop looks at what: the clock, the sockets; and how much a task may do before others have their turn.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// How many polls between two looks at the clock.
+const TURN: u32 = 61;
+/// How often a busy engine asks the system for events: often enough for a socket, seldom enough that a system call does
+/// not weigh on polls that take nanoseconds.
+const IO_EVERY: Duration = Duration::from_micros(100);
+/// How many operations on sockets may succeed in a row, or sleeps be over at once, before the task has to let others run.
+const BUDGET: u32 = 128;
+
+/// The loop's sense of time.
+#[derive(Debug)]
+pub(super) struct Clock {
+    polls: Cell<u64>,
+    /// Polls until the loop looks at the clock.
+    until_turn: Cell<u32>,
+    /// The last look: never later than now.
+    now: Cell<Instant>,
+    last_fetch: Cell<Instant>,
+    /// At so many polls, all who were queued at the last look at the sockets have been polled.
+    end_of_round: Cell<u64>,
+    /// What the task that is being polled may still do in a row.
+    budget: Cell<u32>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            polls: Cell::new(0),
+            until_turn: Cell::new(TURN),
+            now: Cell::new(now),
+            last_fetch: Cell::new(now),
+            end_of_round: Cell::new(0),
+            budget: Cell::new(BUDGET),
+        }
+    }
+
+    /// A poll begins.
+    #[inline(always)]
+    pub(super) fn count_poll(&self) {
+        self.polls.set(self.polls.get() + 1);
+        self.until_turn.set(self.until_turn.get().saturating_sub(1));
+        self.budget.set(BUDGET);
+    }
+
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.get()
+    }
+
+    /// Whether it is time to look at the clock; begins the next turn.
+    #[inline(always)]
+    pub(super) fn is_turn_over(&self) -> bool {
+        let over = self.until_turn.get() == 0;
+        if over {
+            self.until_turn.set(TURN);
+        }
+        over
+    }
+
+    /// The last look at the clock.
+    pub(super) fn last_look(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Looks at the clock.
+    pub(super) fn look(&self) -> Instant {
+        let now = Instant::now();
+        self.now.set(now);
+        now
+    }
+
+    /// Whether it is time to ask for events, and if so takes note that it is done. Not in the middle of a round: who is queued because of an event has
+    /// not yet read what the next look would report again.
+    pub(super) fn may_fetch(&self, now: Instant) -> bool {
+        let round_is_over = self.polls.get() >= self.end_of_round.get();
+        let due = round_is_over && now.saturating_duration_since(self.last_fetch.get()) >= IO_EVERY;
+        if due {
+            self.last_fetch.set(now);
+        }
+        due
+    }
+
+    /// Events have been asked for; so many are queued now.
+    pub(super) fn begin_round(&self, queued: usize) {
+        self.end_of_round.set(self.polls.get() + queued as u64);
+    }
+
+    /// Counts an operation; `false` when the task has had its share and should let others run.
+    #[inline]
+    pub(super) fn may_go_on(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(if left == 0 { BUDGET } else { left - 1 });
+        left > 0
+    }
+}

@@ -1,0 +1,87 @@
+//! The engine's own state, put down for somebody to look at.
+
+use super::Engine;
+use crate::observe::recorder::By;
+use crate::observe::snapshot::{SideState, Snapshot, SourceState, TaskPhase, TaskState, TimerState, WakerPlace};
+use crate::task::state::Phase;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What is in the engine now. The recorder is on: it numbers the tasks.
+pub(super) fn take(engine: &Engine) -> Snapshot {
+    let recorder = engine.recorder();
+    let current = match recorder.current() {
+        By::Task(who) => Some(who.id),
+        _ => None,
+    };
+    let idle_main = engine.main.take();
+    // First the numbers, by what their wakers point to.
+    let mut numbers = BTreeMap::new();
+    let (mut found, mut tasks) = (Vec::new(), Vec::new());
+    engine.tasks.any(|task| {
+        let who = task.who();
+        if idle_main.as_ref() != Some(task) && !(task.is_main() && task.is_over()) {
+            let phase = match task.phase() {
+                _ if current == Some(who.id) => TaskPhase::Polled,
+                Phase::Polling => TaskPhase::Polled,
+                Phase::Cancelling => TaskPhase::Cancelled,
+                Phase::Done | Phase::Empty => TaskPhase::Done,
+                Phase::Free | Phase::Idle if task.is_queued() => TaskPhase::Queued,
+                Phase::Free | Phase::Idle => TaskPhase::Waiting,
+            };
+            let wakers = if task.is_over() { 0 } else { task.wakers() };
+            found.push((who, phase, task.address(), wakers, task.joiner()));
+        }
+        false
+    });
+    found.sort_unstable_by_key(|(who, ..)| who.id);
+    for (who, phase, address, wakers, joiner) in found {
+        let number = recorder.number(who);
+        numbers.insert(address, number);
+        tasks.push((TaskState { task: number, phase, wakers: Vec::new() }, wakers, joiner));
+    }
+    engine.main.set(idle_main);
+    let number = |data: *const ()| numbers.get(&data).copied();
+    // Then who holds whose waker.
+    let mut places: BTreeMap<usize, Vec<WakerPlace>> = BTreeMap::new();
+    let mut note = |data: *const (), place| {
+        if let Some(task) = number(data) {
+            places.entry(task).or_default().push(place);
+        }
+    };
+    let now = Instant::now();
+    let mut timers = engine.timers().waiting();
+    timers.sort_by_key(|(deadline, order, _)| (*deadline, *order));
+    for (index, (_, _, data)) in timers.iter().enumerate() {
+        data.iter().for_each(|&data| note(data, WakerPlace::Timer(index)));
+    }
+    let timers = timers
+        .into_iter()
+        .map(|(deadline, _, data)| TimerState { due_in: deadline.saturating_duration_since(now), wakes: data.and_then(number) });
+    let sources = engine.reactor().states(|source, sides| {
+        let [read, write] = sides.map(|(ready, armed, waiting)| {
+            waiting.iter().for_each(|&data| note(data, WakerPlace::Source(source)));
+            SideState { ready, armed, waiting: waiting.into_iter().map(number).collect() }
+        });
+        SourceState { source, read, write }
+    });
+    for (state, _, joiner) in &tasks {
+        joiner.iter().for_each(|&data| note(data, WakerPlace::Task(state.task)));
+    }
+    let mut tasks: Vec<_> = tasks
+        .into_iter()
+        .map(|(mut state, wakers, _)| {
+            state.wakers = places.remove(&state.task).unwrap_or_default();
+            let elsewhere = wakers.saturating_sub(state.wakers.len());
+            if elsewhere > 0 {
+                state.wakers.push(WakerPlace::Elsewhere(elsewhere));
+            }
+            state
+        })
+        .collect();
+    tasks.sort_by_key(|state| state.task);
+    let mut queue = Vec::new();
+    engine.tasks.for_each_queued(|task| queue.extend(number(task.address())));
+    let (at, entries) = recorder.now();
+    Snapshot { at, entries, queue, tasks, timers: timers.collect(), sources }
+}

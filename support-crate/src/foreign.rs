@@ -1,0 +1,59 @@
+//! The one place where code that is not ours is called.
+//!
+//! A future's poll and drop, the drop of an output or of a panic's payload, and all that can be done with a waker may run anything: it may
+//! panic, drive the engine, spawn and abort tasks, drop a socket, a handle or the runtime. Whatever it does must find the engine whole.
+//!
+//! Invariants
+//!
+//! * **F1** Nothing of the engine is borrowed while foreign code runs. What it is to be given is taken out first; what is to be kept afterwards is
+//!   looked at afresh, since foreign code may have changed it.
+//! * **F2** Foreign code about a task runs only while the task's state says so: `Polling`, `Cancelling`, or (for its output) `Empty`.
+//! * **F3** A panic in it does not unwind through the engine. Of a poll, or the drop of a future, it becomes the task's result; elsewhere the panic
+//!   hook has reported it, and it goes no further.
+//!
+//! Cloning a waker is the exception: it is called where the caller's `Context` is at hand, before anything is borrowed, and a panic in it unwinds to
+//! that caller, as it would from any future.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// What a panic carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Polls a future; a panic is a result like another.
+#[inline(always)]
+pub(crate) fn poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Result<Poll<F::Output>, Payload> {
+    // Unwind safety: a future that has panicked is not polled again, only dropped.
+    catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
+}
+
+/// Runs a drop of somebody else's; a panic is for the caller to keep.
+#[inline(always)]
+pub(crate) fn drop_in_place(drop: impl FnOnce()) -> Result<(), Payload> {
+    catch_unwind(AssertUnwindSafe(drop))
+}
+
+/// Drops somebody else's value.
+#[inline(always)]
+pub(crate) fn discard<T>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        quietly(|| drop(value));
+    }
+}
+
+/// Calls somebody else's waker: the others still have to be woken, whatever it does.
+pub(crate) fn wake(waker: Waker) {
+    quietly(|| waker.wake());
+}
+
+/// What a panic carries may panic in its own drop: then that is the end of it, and its contents leak.
+fn quietly(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
+        && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(worse);
+    }
+}

@@ -1,0 +1,233 @@
+//! A source that is watched by an engine: tries, else waits.
+
+use crate::foreign;
+use crate::reactor::{AsSource, RawSource, Side, Waiter};
+use crate::runtime::Handle;
+use socket2::SockRef;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
+
+/// A source, made non-blocking, and watched by an engine's reactor.
+///
+/// Any type that has a descriptor (on Windows: a socket) of a kind that the system's poller watches: sockets, pipes, terminals, but
+/// not files. With `&T: Read` and `&T: Write`, as for sockets, it is `AsyncRead` and `AsyncWrite`, and so is a shared reference to it:
+/// one task may read while another one writes. A source that keeps bytes of its own (a codec, TLS) is read until it says `WouldBlock`.
+///
+/// Single operations are safe to cancel: a future that is dropped has either done nothing or was ready. Combinations that keep
+/// bytes of their own, such as `read_exact`, are not.
+///
+/// # Terminals
+///
+/// Non-blocking is a property of what a descriptor stands for, not of the descriptor. A terminal's stdin, stdout and stderr are mostly one thing: with
+/// `Async` on stdin, a long `println!` can fail with `WouldBlock`, and so can that of another process on the same terminal. It stays so after `into_inner`.
+pub struct Async<T: AsSource> {
+    handle: Handle,
+    key: usize,
+    /// `None` only inside `into_inner`.
+    io: Option<T>,
+}
+
+impl<T: AsSource> Async<T> {
+    /// Hands a source to the engine. It is owned (`'static`), or shared by owners (`Rc`, `Arc`): then its descriptor stays open as long as it is watched, even
+    /// if the `Async` is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if this very descriptor is watched by the runtime already (a duplicate of it is another one); `NotConnected` if the runtime is
+    /// gone; or if it cannot be made non-blocking. That the system cannot watch it (a file, say) shows at the first wait.
+    pub fn new(handle: &Handle, io: T) -> io::Result<Self>
+    where
+        T: 'static,
+    {
+        let key = handle.engine().reactor().insert(raw(&io))?;
+        let source = Self { handle: handle.clone(), key, io: Some(io) }; // leaves again if what follows fails
+        SockRef::from(source.get_ref()).set_nonblocking(true)?;
+        Ok(source)
+    }
+
+    /// The source.
+    pub fn get_ref(&self) -> &T {
+        self.io.as_ref().expect("the source is there until into_inner")
+    }
+
+    /// The source, to be changed.
+    ///
+    /// # Safety
+    ///
+    /// It must not be replaced, nor its descriptor be closed: the reactor would go on watching the old one.
+    pub unsafe fn get_mut(&mut self) -> &mut T {
+        self.io.as_mut().expect("the source is there until into_inner")
+    }
+
+    /// Takes the source back, still non-blocking.
+    pub fn into_inner(mut self) -> T {
+        self.leave();
+        self.io.take().expect("the source is there until into_inner")
+    }
+
+    /// The handle of the engine that watches it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn leave(&mut self) {
+        let wakers = self.handle.engine().reactor().remove(self.key);
+        wakers.into_iter().for_each(foreign::discard);
+    }
+
+    /// Waits until there is something to read, or to accept, or an end or error to be told.
+    ///
+    /// Readiness is a hint: somebody else may be faster, so be ready for `WouldBlock`. Each call asks the system afresh.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot watch the source, or the runtime is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.ready(Side::Read).await
+    }
+
+    /// Waits until there is room to write. See [`Async::readable`].
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot watch the source, or the runtime is gone.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.ready(Side::Write).await
+    }
+
+    async fn ready(&self, side: Side) -> io::Result<()> {
+        self.handle.engine().reactor().clear_ready(self.key, side); // the hint may be stale
+        let waiting = Waiting::new(self, side);
+        std::future::poll_fn(|cx| {
+            if self.handle.engine().reactor().is_ready(self.key, side) {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_wait(side, waiting.waiter, cx).map(Err)
+        })
+        .await
+    }
+
+    /// Tries an operation that reads, and waits whenever it would block.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation; and if the system cannot watch the source, or the runtime is gone.
+    pub async fn read_with<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        Waiting::new(self, Side::Read).operate(operation).await
+    }
+
+    /// Tries an operation that writes, and waits whenever it would block.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation; and if the system cannot watch the source, or the runtime is gone.
+    pub async fn write_with<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        Waiting::new(self, Side::Write).operate(operation).await
+    }
+
+    /// The heart of it: tries while the side looks ready, waits when it does not.
+    pub(super) fn poll_with<R>(
+        &self,
+        side: Side,
+        waiter: Waiter,
+        cx: &mut Context<'_>,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let engine = self.handle.engine();
+        loop {
+            if !engine.reactor().is_ready(self.key, side) {
+                return self.poll_wait(side, waiter, cx).map(Err);
+            }
+            if !engine.may_go_on() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match operation(self.get_ref()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => engine.reactor().clear_ready(self.key, side),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Stores the waker. Ready only with an error.
+    fn poll_wait(&self, side: Side, waiter: Waiter, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let engine = self.handle.engine();
+        if engine.reactor().knows(self.key, side, waiter, cx.waker()) {
+            return Poll::Pending;
+        }
+        let waker = cx.waker().clone(); // foreign code: before anything is borrowed
+        let armed = engine.reactor().arm(self.key, side);
+        if let Err(error) = armed {
+            return Poll::Ready(error);
+        }
+        let (former, displaced) = engine.reactor().store(self.key, side, waiter, waker);
+        foreign::discard(former);
+        displaced.into_iter().for_each(foreign::wake);
+        Poll::Pending
+    }
+
+    /// For streams: what was read was less than was asked for.
+    pub(super) fn had_less(&self) {
+        self.handle.engine().reactor().had_less(self.key);
+    }
+}
+
+/// Somebody who waits for a source, and stops doing so when dropped.
+pub(super) struct Waiting<'a, T: AsSource> {
+    source: &'a Async<T>,
+    side: Side,
+    waiter: Waiter,
+}
+
+impl<'a, T: AsSource> Waiting<'a, T> {
+    pub(super) fn new(source: &'a Async<T>, side: Side) -> Self {
+        let waiter = source.handle.engine().reactor().next_waiter();
+        Self { source, side, waiter }
+    }
+
+    pub(super) fn poll_with<R>(&self, cx: &mut Context<'_>, operation: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
+        self.source.poll_with(self.side, self.waiter, cx, operation)
+    }
+
+    async fn operate<R>(self, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        std::future::poll_fn(|cx| self.poll_with(cx, &mut operation)).await
+    }
+}
+
+impl<T: AsSource> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        let waker = self.source.handle.engine().reactor().forget_waiter(self.source.key, self.side, self.waiter);
+        foreign::discard(waker);
+    }
+}
+
+impl<T: AsSource> Drop for Async<T> {
+    fn drop(&mut self) {
+        if self.io.is_some() {
+            self.leave(); // before the descriptor is closed
+        }
+    }
+}
+
+impl<T: AsSource + fmt::Debug> fmt::Debug for Async<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Async").field("key", &self.key).field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// A source is not moved about by being polled: nothing points into it.
+impl<T: AsSource> Unpin for Async<T> {}
+
+#[cfg(unix)]
+fn raw(io: &impl AsSource) -> RawSource {
+    use crate::reactor::AsRawFd;
+    io.as_fd().as_raw_fd()
+}
+
+#[cfg(windows)]
+fn raw(io: &impl AsSource) -> RawSource {
+    use crate::reactor::AsRawSocket;
+    io.as_socket().as_raw_socket()
+}

@@ -1,0 +1,107 @@
+//! The wait for events itself: `polling`'s own, and on Linux a cheaper one on the same epoll instance.
+
+use polling::{Event, Events, Poller};
+use std::io;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// How many events one wait can bring.
+const EVENTS: usize = 1024;
+
+/// Where the system's events are put.
+pub(super) struct EventBuffer {
+    portable: Events,
+    #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+    linux: linux::EventBuffer,
+}
+
+impl EventBuffer {
+    pub(super) fn new() -> Self {
+        Self {
+            portable: Events::with_capacity(NonZeroUsize::new(EVENTS).expect("more than none")),
+            #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+            linux: linux::EventBuffer::new(),
+        }
+    }
+
+    pub(super) fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<()> {
+        self.portable.clear();
+        #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+        if let Some(notified) = self.linux.wait(poller, timeout)? {
+            if notified {
+                // Only `polling` can reset its own notification; its wait brings the other events once more.
+                self.linux.list.clear();
+                poller.wait(&mut self.portable, Some(Duration::ZERO))?;
+            }
+            return Ok(());
+        }
+        match poller.wait(&mut self.portable, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives each event, and whether it is an error and nothing else.
+    pub(super) fn for_each(&mut self, mut each: impl FnMut(Event, bool)) {
+        #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+        self.linux.drain(&mut each);
+        self.portable.iter().for_each(|event| {
+            let error_only = event.is_err() == Some(true) && !event.is_interrupt();
+            each(event, error_only);
+        });
+    }
+}
+
+/// On Linux, `polling` 3.11 makes five system calls a wait: it sets a timer's descriptor, arms it, waits, clears its notification
+/// and arms that. Here it is one, on the same epoll instance. The events carry `polling`'s keys, as its documentation of
+/// [`Event::key`] and its `AsFd` suggest but do not promise: the version is pinned, and a test watches it.
+#[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+mod linux {
+    use super::{Duration, EVENTS, Event, Poller, io};
+    use rustix::buffer::spare_capacity;
+    use rustix::event::{Timespec, epoll};
+    use rustix::io::Errno;
+
+    pub(super) struct EventBuffer {
+        pub(super) list: Vec<epoll::Event>,
+    }
+
+    impl EventBuffer {
+        pub(super) fn new() -> Self {
+            Self { list: Vec::with_capacity(EVENTS) }
+        }
+
+        /// `Some(whether there was a notification)`, or `None` where the portable way must be taken.
+        ///
+        /// This wait counts in whole milliseconds. So it ends in the last one before the deadline; the loop looks at the clock, comes back, and
+        /// is sent the portable way, which is exact, for the rest.
+        pub(super) fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<Option<bool>> {
+            self.list.clear();
+            let timeout = match timeout {
+                None => None,
+                Some(timeout) if timeout.is_zero() || timeout >= Duration::from_millis(1) => {
+                    // At most some weeks at a time, which is what the system can count.
+                    let whole = timeout.as_millis().min(1 << 30) as i64;
+                    Some(Timespec { tv_sec: whole / 1000, tv_nsec: whole % 1000 * 1_000_000 })
+                }
+                Some(_) => return Ok(None),
+            };
+            match epoll::wait(poller, spare_capacity(&mut self.list), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => Ok(Some(self.list.iter().any(|event| event.data.u64() == usize::MAX as u64))),
+                Err(error) => Err(error.into()),
+            }
+        }
+
+        pub(super) fn drain(&mut self, each: &mut impl FnMut(Event, bool)) {
+            use epoll::EventFlags as Flag;
+            for event in self.list.drain(..) {
+                let flags = event.flags;
+                let readable = flags.intersects(Flag::IN | Flag::PRI | Flag::HUP | Flag::ERR);
+                let writable = flags.intersects(Flag::OUT | Flag::HUP | Flag::ERR);
+                let error_only = flags.contains(Flag::ERR) && !flags.intersects(Flag::IN | Flag::PRI | Flag::HUP | Flag::OUT);
+                // The key of a notification, `usize::MAX`, is beyond every source's.
+                each(Event::new(event.data.u64() as usize, readable, writable), error_only);
+            }
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The blocks of an engine's tasks: chunks that are cut into blocks of one size, and that know their engine.
+//!
+//! ```text
+//!   chunk, at a multiple of its size        ┌─────── Chunk ────────┬── block ──┬── block ──┬── block ──┬── …
+//!                                           │ remote  tasks  free  │  in use   │   free ───┼─▶ free    │  not yet used
+//!                                           └──────────────────────┴───────────┴───────────┴───────────┴── …
+//! ```
+//!
+//! An engine's tasks come in few sizes and live on one thread. Cutting blocks from a chunk is a few steps, where a general allocator takes more
+//! than all the rest of a short task's life; blocks that were made one after the other lie one after the other, so that a million tasks are read as a
+//! stream; and what all tasks of an engine share, the way to it and the list of them, is found from a block's address: no task pays for it.
+//! What is too large, or too aligned, has a chunk alone. In debug builds everything has, so that tools that watch the allocator see each task end.
+//!
+//! Invariants
+//!
+//! * **M1** A chunk that is shared begins at a multiple of [`CHUNK`] and is no larger. The one of a block alone ends where the block begins. The block's
+//!   `remote_refs` says which (`ALONE`).
+//! * **M2** `live` counts a chunk's blocks in use; a chunk lives at least as long as one is. While the engine is open only its thread changes it.
+//! * **M3** A block in use has another phase than `Free`. Free ones are in their chunk's list, or beyond `fresh`.
+//! * **M4** `chunks[chunk.index] == chunk`; `rooms[chunk.class][chunk.room] == chunk` if it has room, and `room` is `NO_ROOM` otherwise.
+//! * **M5** At most [`KEPT`] empty chunks are kept for later.
+
+use super::state::Phase;
+use super::tasks::Tasks;
+use super::{ALONE, BIAS, Header, Remote};
+use crate::sync::AtomicU32;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+/// The size of a shared chunk, and its alignment. In bytes.
+const CHUNK: usize = 32 << 10;
+/// So much less is asked for, so that what the allocator puts between two chunks does not push the second one to the next multiple.
+const SPARED: usize = 64;
+/// What a chunk needs for itself; blocks begin after it.
+const HEAD: usize = size_of::<Chunk>().next_multiple_of(64);
+/// Sizes are rounded up to multiples of this.
+const STEP: usize = 8;
+/// Larger blocks are alone.
+const LARGEST: usize = 1024;
+/// More aligned ones are, too.
+const ALIGN: usize = 16;
+/// How many empty chunks are kept: 16 MiB.
+const KEPT: usize = (16 << 20) / CHUNK;
+/// Whether blocks share chunks at all.
+const SHARED: bool = cfg!(not(debug_assertions));
+
+const NO_ROOM: usize = usize::MAX;
+
+/// What all blocks of a chunk share.
+#[repr(C, align(16))]
+pub(super) struct Chunk {
+    remote: Arc<Remote>,
+    tasks: NonNull<Tasks>,
+    /// Of a block, in bytes.
+    stride: usize,
+    /// How many blocks have ever been used since it was cut.
+    fresh: Cell<u32>,
+    /// M2.
+    live: AtomicU32,
+    /// The first of the free blocks, which are chained through `link`.
+    free: Cell<Option<NonNull<Header>>>,
+    /// M4.
+    index: Cell<usize>,
+    room: Cell<usize>,
+}
+
+impl Chunk {
+    /// The chunk of a block.
+    ///
+    /// # Safety
+    ///
+    /// The block is in use, and `alone` says whether it is (M1).
+    #[inline(always)]
+    pub(super) unsafe fn of(block: NonNull<Header>, alone: bool) -> NonNull<Self> {
+        let head = match alone {
+            // SAFETY: M1: the chunk is right before it.
+            true => unsafe { block.as_ptr().byte_sub(HEAD) },
+            false => block.as_ptr().map_addr(|address| address & !(CHUNK - 1)),
+        };
+        // SAFETY: no chunk is at address zero.
+        unsafe { NonNull::new_unchecked(head.cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    /// Good while the engine is open.
+    #[inline(always)]
+    pub(super) fn tasks(&self) -> NonNull<Tasks> {
+        self.tasks
+    }
+
+    fn slots(&self) -> u32 {
+        ((CHUNK - SPARED - HEAD) / self.stride) as u32
+    }
+
+    /// On the engine's thread, while it is open: nobody else counts.
+    #[inline]
+    fn count(&self, change: i32) -> u32 {
+        let live = self.live.load(Relaxed).wrapping_add_signed(change);
+        self.live.store(live, Relaxed);
+        live
+    }
+}
+
+fn is_alone(block: NonNull<Header>) -> bool {
+    // SAFETY: the callers' blocks are in use; this part of the word never changes.
+    unsafe { block.as_ref() }.remote_refs.load(Relaxed) & ALONE != 0
+}
+
+/// Where a block that is alone begins in what was allocated for it, and the layout of that.
+fn alone(block: Layout) -> (usize, Layout) {
+    let start = HEAD.next_multiple_of(block.align());
+    let layout = Layout::from_size_align(start + block.size(), block.align().max(align_of::<Chunk>()));
+    (start, layout.expect("a future that fits into memory"))
+}
+
+fn shared() -> Layout {
+    Layout::from_size_align(CHUNK - SPARED, CHUNK).expect("a constant")
+}
+
+fn allocate(layout: Layout) -> NonNull<u8> {
+    // SAFETY: neither layout is of size zero: each has room for a chunk's head.
+    NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+/// All chunks of an engine.
+#[derive(Debug)]
+pub(super) struct Memory {
+    chunks: Vec<NonNull<Chunk>>,
+    /// By the blocks' size in steps: the chunks that have a block to give.
+    rooms: [Vec<NonNull<Chunk>>; LARGEST / STEP + 1],
+    empty: Vec<NonNull<Chunk>>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), rooms: [const { Vec::new() }; LARGEST / STEP + 1], empty: Vec::new() }
+    }
+}
+
+impl Memory {
+    /// A block of this layout, for the caller to write a task to, and what its `remote_refs` has to begin with.
+    #[inline]
+    pub(super) fn take(&mut self, layout: Layout, tasks: NonNull<Tasks>, remote: &Arc<Remote>) -> (NonNull<Header>, u32) {
+        let class = layout.size().div_ceil(STEP);
+        if !SHARED || class * STEP > LARGEST || layout.align() > ALIGN || remote.is_closed() {
+            return (self.take_alone(layout, tasks, remote), ALONE | BIAS);
+        }
+        let chunk = match self.rooms[class].last() {
+            Some(chunk) => *chunk,
+            None => self.add_chunk(class, tasks, remote),
+        };
+        // SAFETY: a chunk that is in a list is alive.
+        let Chunk { stride, fresh, free, room, .. } = unsafe { chunk.as_ref() };
+        let block = match free.get() {
+            Some(block) => {
+                // SAFETY: a free block's header is there, and its `link` says which is next (M3).
+                free.set(unsafe { block.as_ref() }.link.get());
+                block
+            }
+            None => {
+                let index = fresh.get();
+                fresh.set(index + 1);
+                // SAFETY: a chunk in `rooms` with no free block has one that is not yet used: within what was allocated.
+                unsafe { chunk.byte_add(HEAD + index as usize * stride).cast() }
+            }
+        };
+        // SAFETY: as above.
+        let chunk = unsafe { chunk.as_ref() };
+        chunk.count(1);
+        if free.get().is_none() && fresh.get() == chunk.slots() {
+            self.rooms[class].pop(); // it was the last one of the list
+            room.set(NO_ROOM);
+        }
+        (block, BIAS)
+    }
+
+    #[cold]
+    fn take_alone(&mut self, layout: Layout, tasks: NonNull<Tasks>, remote: &Arc<Remote>) -> NonNull<Header> {
+        let (start, layout) = alone(layout);
+        // SAFETY: within what was allocated, and M1.
+        let block = unsafe { allocate(layout).byte_add(start) };
+        let chunk = block.cast::<Chunk>();
+        // SAFETY: as above: `HEAD` bytes before the block are ours.
+        let chunk = unsafe { chunk.byte_sub(HEAD) };
+        self.write_chunk(chunk, 0, tasks, remote.clone());
+        // SAFETY: just written.
+        let Chunk { fresh, live, room, .. } = unsafe { chunk.as_ref() };
+        fresh.set(1);
+        live.store(1, Relaxed);
+        room.set(NO_ROOM);
+        if remote.is_closed() {
+            self.chunks.pop(); // it is freed on any thread, and nobody lists it
+        }
+        block.cast()
+    }
+
+    /// A chunk for blocks of this size, first in its list.
+    #[cold]
+    fn add_chunk(&mut self, class: usize, tasks: NonNull<Tasks>, remote: &Arc<Remote>) -> NonNull<Chunk> {
+        let (chunk, remote) = match self.empty.pop() {
+            // SAFETY: an empty chunk is alive; it is written anew below.
+            Some(chunk) => (chunk, unsafe { (&raw const (*chunk.as_ptr()).remote).read() }),
+            None => (allocate(shared()).cast(), remote.clone()),
+        };
+        self.write_chunk(chunk, class * STEP, tasks, remote);
+        // SAFETY: just written.
+        unsafe { chunk.as_ref() }.room.set(self.rooms[class].len());
+        self.rooms[class].push(chunk);
+        chunk
+    }
+
+    fn write_chunk(&mut self, chunk: NonNull<Chunk>, stride: usize, tasks: NonNull<Tasks>, remote: Arc<Remote>) {
+        let index = Cell::new(self.chunks.len());
+        self.chunks.push(chunk);
+        let (fresh, free, room) = (Cell::new(0), Cell::new(None), Cell::new(0));
+        // SAFETY: the callers' memory, aligned for it.
+        unsafe { chunk.write(Chunk { remote, tasks, stride, fresh, live: AtomicU32::new(0), free, index, room }) };
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`Memory::take`] of this memory; its task is over and empty, and nobody refers to it any more.
+    #[inline]
+    pub(super) unsafe fn give(&mut self, block: NonNull<Header>) {
+        let is_alone = is_alone(block);
+        // SAFETY: in use until now.
+        let place = unsafe { Chunk::of(block, is_alone) };
+        // SAFETY: M2.
+        let chunk = unsafe { place.as_ref() };
+        let live = chunk.count(-1);
+        if is_alone {
+            self.unlist(place);
+            // SAFETY: no block of it is in use.
+            unsafe { release(place, Some(block)) };
+            return;
+        }
+        // SAFETY: the block is nobody's any more; its header stays readable (M3).
+        let Header { state, link, .. } = unsafe { block.as_ref() };
+        state.set_free();
+        link.set(chunk.free.replace(Some(block)));
+        let room = &mut self.rooms[chunk.stride / STEP];
+        if chunk.room.get() == NO_ROOM {
+            chunk.room.set(room.len());
+            room.push(place);
+        } else if live == 0 && room.len() > 1 {
+            self.retire(place);
+        }
+    }
+
+    /// A chunk has become empty, and there is another one of its size with room.
+    #[cold]
+    fn retire(&mut self, place: NonNull<Chunk>) {
+        // SAFETY: in the lists, so alive.
+        let chunk = unsafe { place.as_ref() };
+        let room = &mut self.rooms[chunk.stride / STEP];
+        room.swap_remove(chunk.room.get());
+        if let Some(moved) = room.get(chunk.room.get()) {
+            // SAFETY: as above.
+            unsafe { moved.as_ref() }.room.set(chunk.room.get());
+        }
+        self.unlist(place);
+        if self.empty.len() < KEPT {
+            self.empty.push(place); // M5
+        } else {
+            // SAFETY: no block of it is in use, and it is in no list.
+            unsafe { release(place, None) };
+        }
+    }
+
+    fn unlist(&mut self, place: NonNull<Chunk>) {
+        // SAFETY: in the list, so alive.
+        let index = unsafe { place.as_ref() }.index.get();
+        self.chunks.swap_remove(index);
+        if let Some(moved) = self.chunks.get(index) {
+            // SAFETY: as above.
+            unsafe { moved.as_ref() }.index.set(index);
+        }
+    }
+
+    /// Whether this holds for one of the blocks in use. It must neither take nor give any.
+    pub(super) fn any(&self, mut is_it: impl FnMut(NonNull<Header>) -> bool) -> bool {
+        // SAFETY: each chunk of the list is alive.
+        self.chunks.iter().any(|&chunk| unsafe { blocks(chunk) }.any(&mut is_it))
+    }
+
+    /// The engine has closed: calls this with each block in use; what is still in use afterwards goes with its last block.
+    ///
+    /// # Safety
+    ///
+    /// `detach` gives each block up to whoever counts in `remote_refs`, or to [`free_closed`].
+    pub(super) unsafe fn close(mut self, mut detach: impl FnMut(NonNull<Header>)) {
+        for place in self.chunks.drain(..) {
+            // SAFETY: in the list, so alive. Held by one more while its blocks are given up, each of which other threads may then free.
+            let live = unsafe { &place.as_ref().live };
+            live.fetch_add(1, Relaxed);
+            // SAFETY: as above.
+            unsafe { blocks(place) }.for_each(&mut detach);
+            // SAFETY: the one more is given back.
+            unsafe { let_go(place) };
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Chunks with blocks in use are those of an engine that was forgotten.
+        for place in self.empty.drain(..) {
+            // SAFETY: empty, and in no list any more.
+            unsafe { release(place, None) };
+        }
+    }
+}
+
+/// The blocks of a chunk that are in use.
+///
+/// # Safety
+///
+/// The chunk is alive while the iterator is used, and this is the engine's thread; no block is taken or given meanwhile, except that other threads may
+/// free one that the iterator has given.
+unsafe fn blocks(place: NonNull<Chunk>) -> impl Iterator<Item = NonNull<Header>> {
+    // SAFETY: the caller's.
+    let Chunk { stride, fresh, .. } = unsafe { place.as_ref() };
+    let all = (0..fresh.get() as usize).map(move |index| {
+        // SAFETY: within the chunk; of a block that is alone there is one.
+        unsafe { place.byte_add(HEAD + index * stride).cast::<Header>() }
+    });
+    // SAFETY: M3: a block that was ever used has a header.
+    all.filter(|block| unsafe { block.as_ref() }.state.phase() != Phase::Free)
+}
+
+/// The engine has closed: frees a block, on any thread.
+///
+/// # Safety
+///
+/// T5 holds of it: nobody refers to it any more.
+pub(super) unsafe fn free_closed(block: NonNull<Header>) {
+    // SAFETY: in use until now.
+    unsafe { let_go(Chunk::of(block, is_alone(block))) };
+}
+
+/// # Safety
+///
+/// The engine has closed, and the caller gives up one of those that `live` counts.
+unsafe fn let_go(place: NonNull<Chunk>) {
+    // SAFETY: M2.
+    let Chunk { live, stride, .. } = unsafe { place.as_ref() };
+    if live.fetch_sub(1, AcqRel) == 1 {
+        let _ = live.load(Acquire);
+        // SAFETY: the block of a chunk that has no stride is alone, right after it.
+        let alone = (*stride == 0).then(|| unsafe { place.byte_add(HEAD).cast() });
+        // SAFETY: no block is in use.
+        unsafe { release(place, alone) };
+    }
+}
+
+/// Gives a chunk back to the allocator.
+///
+/// # Safety
+///
+/// None of its blocks is in use, and it is in no list; `alone` is its block, if it has but one.
+unsafe fn release(place: NonNull<Chunk>, alone_block: Option<NonNull<Header>>) {
+    // SAFETY: the caller's; a block's header stays readable until the memory is given back.
+    unsafe {
+        let (base, layout) = match alone_block {
+            Some(block) => {
+                let (start, layout) = alone(block.as_ref().vtable.layout);
+                (block.cast::<u8>().byte_sub(start), layout)
+            }
+            None => (place.cast(), shared()),
+        };
+        place.drop_in_place();
+        dealloc(base.as_ptr(), layout);
+    }
+}

@@ -1,0 +1,317 @@
+//! All tasks of one engine, and what is done with them on its thread.
+//!
+//! ```text
+//!   spawn ──▶ queue ──▶ poll ──▶ Ready: output to the join handle
+//!               ▲        │
+//!               │        └────▶ Pending: the future has left its waker somewhere
+//!               └── wake ◀── another task, a timer, a socket, another thread (through the inbox)
+//! ```
+//!
+//! Invariants
+//!
+//! * **K1** A `Tasks` lives in an `Rc`, and only its thread has it: a task leads to it by [`TaskRef::local`], which asks for the thread.
+//! * **K2** Once the engine is closing, a task that is spawned is cancelled at once.
+
+use super::join::JoinHandle;
+use super::memory::Memory;
+use super::queue::Queue;
+use super::state::{Phase, State};
+use super::{BIAS, COUNT, Header, Remote, TaskRef, memory, release_local, stage};
+use crate::foreign;
+use crate::observe::recorder::{By, Recorder, Step};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, Pending, pending};
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::AcqRel;
+use std::task::{Context, Waker};
+
+/// The half of an engine that its tasks reach.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    this: Weak<Self>,
+    pub(crate) remote: Arc<Remote>,
+    queue: Queue,
+    memory: RefCell<Memory>,
+    /// How many join handles are being awaited.
+    joiners: Cell<isize>,
+    closing: Cell<bool>,
+    last_id: Cell<u64>,
+    pub(crate) recorder: Recorder,
+}
+
+impl Tasks {
+    pub(crate) fn new(remote: Arc<Remote>) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            remote,
+            queue: Queue::default(),
+            memory: RefCell::default(),
+            joiners: Cell::new(0),
+            closing: Cell::new(false),
+            last_id: Cell::new(0),
+            recorder: Recorder::default(),
+        })
+    }
+
+    /// This, to be kept; `None` only while it is being dropped.
+    pub(super) fn this(&self) -> Option<Rc<Self>> {
+        self.this.upgrade()
+    }
+
+    // ---- spawn -----------------------------------------------------------------------------------------------
+
+    /// Makes a task of this future and queues it.
+    #[inline]
+    pub(crate) fn spawn<F: Future>(&self, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output> {
+        let task = self.make(future, State::spawned(), at);
+        self.start(&task);
+        JoinHandle::new(task)
+    }
+
+    /// A task to stand for the futures given to `block_on`; the only reference is the engine's.
+    #[cold]
+    pub(crate) fn spawn_main(&self) -> TaskRef {
+        self.make(pending::<()>() as Pending<()>, State::main(), Location::caller())
+    }
+
+    #[inline(always)]
+    fn make<F: Future>(&self, future: F, state: State, at: &'static Location<'static>) -> TaskRef {
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        let layout = stage::layout::<F>();
+        // SAFETY: `Weak::as_ptr` of an `Rc` that is alive, since we are in it.
+        let this = unsafe { NonNull::new_unchecked(self.this.as_ptr().cast_mut()) };
+        let (memory, remote_refs) = self.memory.borrow_mut().take(layout, this, &self.remote);
+        // SAFETY: the memory is of this layout, and ours. One of the references that the state counts is for the caller.
+        unsafe {
+            stage::write(memory, future, (state, remote_refs, id), at);
+            TaskRef::from_raw(memory)
+        }
+    }
+
+    /// Not generic: compiled once, not in every cell.
+    fn start(&self, task: &TaskRef) {
+        if self.recorder.is_on() {
+            self.recorder.record(Step::Spawn { task: task.who(), by: self.recorder.current() });
+        }
+        if self.remote.is_closed() {
+            self.abort(task);
+            // SAFETY: the engine has closed, and this block was made since.
+            unsafe { detach(task.0) };
+        } else if self.closing.get() {
+            self.abort(task); // K2
+        } else {
+            self.enqueue(task);
+        }
+    }
+
+    // ---- wake ------------------------------------------------------------------------------------------------
+
+    /// Puts a task that was woken at the back of the queue, once. By whom, if not by what is going on here.
+    #[inline(always)]
+    pub(crate) fn wake(&self, task: &TaskRef, by: Option<By>) {
+        let fresh = self.enqueue(task);
+        if self.recorder.is_on() {
+            let by = by.unwrap_or_else(|| self.recorder.current());
+            self.recorder.record(Step::Wake { task: task.who(), by, fresh });
+        }
+    }
+
+    #[inline(always)]
+    fn enqueue(&self, task: &TaskRef) -> bool {
+        let fresh = task.header().state.enqueue();
+        if fresh {
+            // SAFETY: the reference that `enqueue` has counted.
+            self.queue.push(unsafe { TaskRef::from_raw(task.0) });
+        }
+        fresh
+    }
+
+    /// The next task to be polled.
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<TaskRef> {
+        self.queue.pop()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_queue_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many are queued.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    // ---- poll, abort, end ------------------------------------------------------------------------------------
+
+    /// Polls a task that was taken from the queue; whether that completed it, or `None` if there was nothing to poll.
+    ///
+    /// # Safety
+    ///
+    /// The task is one of this engine's, whose `Runtime` is borrowed by whoever runs the loop, so that it cannot close meanwhile.
+    #[inline]
+    pub(crate) unsafe fn poll(&self, task: TaskRef) -> Option<bool> {
+        let Header { state, vtable, .. } = task.header();
+        let mut polled = None;
+        if state.begin_poll() {
+            let waker = task.borrowed_waker();
+            let mut cx = Context::from_waker(&waker);
+            // SAFETY: the engine's thread; the phase is `Polling`.
+            let mut done = unsafe { (vtable.poll)(task.0, &mut cx) };
+            if !done && !state.end_poll() {
+                // SAFETY: the phase is `Cancelling`, and it was not before.
+                unsafe { (vtable.cancel)(task.0) };
+                done = true;
+            }
+            if done {
+                self.end(&task);
+            }
+            polled = Some(done);
+        }
+        // SAFETY: the caller's.
+        unsafe { release_local(task.into_raw(), self) };
+        polled
+    }
+
+    /// Drops the future now, or right after the poll that is going on. Nothing if it is over, or is being dropped.
+    pub(crate) fn abort(&self, task: &TaskRef) {
+        if task.header().state.begin_cancel() {
+            // SAFETY: the engine's thread; the phase is `Cancelling`, and it was not before.
+            unsafe { (task.header().vtable.cancel)(task.0) };
+            self.end(task);
+        }
+    }
+
+    /// The output is in its place: wake who waits for it, and let go of the engine's reference. Foreign code may have closed the engine when it returns.
+    fn end(&self, task: &TaskRef) {
+        let Header { state, vtable, joiner, .. } = task.header();
+        state.end();
+        // SAFETY: the engine's reference, which ends with this phase (T3), and so once.
+        let engines = unsafe { TaskRef::from_raw(task.0) };
+        if !state.is_joined() && state.take_output() {
+            // SAFETY: the engine's thread; the output is ours, and the phase is `Empty`.
+            unsafe { (vtable.discard)(task.0) };
+        }
+        if joiner.is_somebody()
+            && let Some(waker) = self.swap_joiner(task, None)
+        {
+            foreign::wake(waker);
+        }
+        drop(engines);
+    }
+
+    /// Says who awaits the task; who did before is for the caller to drop.
+    pub(super) fn swap_joiner(&self, task: &TaskRef, waker: Option<Waker>) -> Option<Waker> {
+        let now = isize::from(waker.is_some());
+        let former = task.header().joiner.replace(waker);
+        self.joiners.set(self.joiners.get() + now - isize::from(former.is_some()));
+        former
+    }
+
+    // ---- all of them -----------------------------------------------------------------------------------------
+
+    /// How many join handles are being awaited.
+    pub(crate) fn joiners(&self) -> isize {
+        self.joiners.get()
+    }
+
+    /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, but neither take nor give references.
+    pub(crate) fn any(&self, mut is_it: impl FnMut(&TaskRef) -> bool) -> bool {
+        self.memory.borrow().any(|header| {
+            // SAFETY: a block in use is alive at least until the memory is no longer borrowed; not dropped, so not counted.
+            let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(header) });
+            is_it(&task)
+        })
+    }
+
+    /// All that are not over, the oldest first; without the main future's.
+    pub(crate) fn all(&self) -> Vec<TaskRef> {
+        let mut all = Vec::new();
+        self.any(|task| {
+            if !task.is_over() && !task.is_main() {
+                all.push(task.clone());
+            }
+            false
+        });
+        all.sort_unstable_by_key(|task: &TaskRef| task.header().id);
+        all
+    }
+
+    /// How many spawned tasks are not over.
+    pub(crate) fn count(&self) -> usize {
+        let mut count = 0;
+        self.any(|task| {
+            count += usize::from(!task.is_over() && !task.is_main());
+            false
+        });
+        count
+    }
+
+    /// The queue's tasks, in order, for somebody to look at.
+    pub(crate) fn for_each_queued(&self, mut each: impl FnMut(&TaskRef)) {
+        self.queue.for_each(|header| {
+            // SAFETY: the queue's own reference; not dropped, so not counted.
+            let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(NonNull::from(header)) });
+            each(&task);
+        });
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------
+
+    /// Drops every future, here and now, the youngest first.
+    pub(crate) fn cancel_all(&self) {
+        self.closing.set(true); // K2: nothing that a drop spawns is left over
+        let mut all = self.all();
+        while let Some(task) = all.pop() {
+            self.abort(&task);
+        }
+    }
+
+    /// Empties the queue of what is over.
+    pub(crate) fn clear_queue(&self) {
+        while let Some(task) = self.pop() {
+            drop(task);
+        }
+    }
+
+    /// The engine has closed (B4 in `remote`), no task has a future that somebody is not dropping, and none is queued: lets go of what wakers and join handles still hold (T5).
+    pub(crate) fn let_go(&self) {
+        let memory = self.memory.take();
+        // SAFETY: every block in use is detached, once, and the memory is not used any more.
+        unsafe { memory.close(|header| detach(header)) };
+    }
+
+    /// Takes the block of a task that nobody refers to back.
+    ///
+    /// # Safety
+    ///
+    /// T4 holds of it: the engine is open, and there is no reference.
+    #[inline]
+    pub(super) unsafe fn free(&self, header: NonNull<Header>) {
+        // SAFETY: the caller's.
+        unsafe { self.memory.borrow_mut().give(header) };
+    }
+}
+
+/// Moves what the state counts to where all threads count (T5), and frees the block if that is nothing.
+///
+/// # Safety
+///
+/// The engine has closed. The task is not queued, and is over, or its future is being dropped by somebody who holds a reference; this is done once, and the
+/// block may be gone afterwards.
+unsafe fn detach(header: NonNull<Header>) {
+    // SAFETY: the bias keeps the block until here.
+    let Header { state, remote_refs, .. } = unsafe { header.as_ref() };
+    debug_assert!(matches!(state.phase(), Phase::Cancelling | Phase::Done | Phase::Empty));
+    let change = state.take_refs().wrapping_sub(BIAS);
+    if remote_refs.fetch_add(change, AcqRel).wrapping_add(change) & COUNT == 0 {
+        // SAFETY: T5: nobody refers to it.
+        unsafe { memory::free_closed(header) };
+    }
+}
