@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
+use pinlab_kernel::session;
 
-use crate::launcher;
 use crate::setup::store::Store;
 use crate::setup::tools::{self, Missing};
 use crate::setup::{Names, kernel, python, warm};
@@ -68,7 +68,7 @@ fn tools_found() -> Vec<Finding> {
     findings.push(optional("cargo binstall", binstall, "the kernel is compiled: about six minutes, once"));
     findings.push(optional(
         "network",
-        launcher::online(),
+        session::online(),
         "needed for the set-up and for `:dep` lines of your own, not for the course",
     ));
     findings
@@ -98,7 +98,7 @@ fn components_found(store: &Store, project: &Path) -> Vec<Finding> {
     vec![
         environment,
         component("kernel", &names.kernel, kernel::VERSION.to_owned()),
-        component("kernel launcher", &names.launcher, String::new()),
+        component("the kernel's front", &names.front, String::new()),
         Finding {
             name: "support crate, compiled",
             state: if warm::is_ready(project) {

@@ -1,7 +1,7 @@
 //! The two commands of the project: `cargo lab` opens the course, `cargo verify` proves that it works.
 //!
 //! ```text
-//! cargo lab     lab ──▶ setup ──▶ JupyterLab ──▶ launcher ──▶ the kernel
+//! cargo lab     lab ──▶ setup ──▶ JupyterLab ──▶ the front (`kernel/`) ──▶ the kernel
 //! cargo verify  verify ──▶ setup ──▶ runner ──▶ mask ──▶ judge ──▶ "N passed, N failed"
 //! ```
 
@@ -11,7 +11,6 @@ mod crafted;
 mod doctor;
 mod judge;
 mod lab;
-mod launcher;
 mod markdown;
 mod mask;
 mod notebook;
@@ -20,7 +19,6 @@ mod setup;
 mod ui;
 mod verify;
 
-use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -95,11 +93,6 @@ enum Part {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os().skip(1);
-    // Jupyter starts a copy of this program in the kernel's place.
-    if arguments.next().is_some_and(|first| first == "kernel") {
-        return launcher::launch(arguments);
-    }
     match run(Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

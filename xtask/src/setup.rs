@@ -3,29 +3,28 @@
 //! ```text
 //! <the user's cache folder>/pinlab/
 //!   kernel-…      evcxr_jupyter
-//!   python-…      a virtual environment with JupyterLab; the kernel spec is inside it
-//!   launcher-…    a copy of this program: what Jupyter starts in the kernel's place
+//!   python-…      a virtual environment with JupyterLab
+//!   front-…       what Jupyter starts in the kernel's place, and the kernel spec that says so
 //! ```
 //!
 //! Each component is named after all that decides what is in it, so that clones of different versions share what is equal
 //! and do not disturb each other. How they are made all or nothing: [`store`]. What is compiled from the clone's own support
 //! crate stays in the clone: [`warm`].
 
+mod front;
 pub(crate) mod kernel;
 pub(crate) mod python;
 pub(crate) mod store;
 pub(crate) mod tools;
 pub(crate) mod warm;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::Result;
+use pinlab_kernel::session;
 use sha2::{Digest, Sha256};
 
-use crate::launcher;
 use crate::notebook;
 use crate::ui::Ui;
 use store::Store;
@@ -35,6 +34,8 @@ use store::Store;
 pub(crate) struct Lab {
     /// The virtual environment.
     python: PathBuf,
+    /// The component with the kernel spec.
+    front: PathBuf,
 }
 
 impl Lab {
@@ -44,7 +45,7 @@ impl Lab {
         // By module, not by script: a script names its interpreter in its first line, which systems cut when it is long.
         command.args(["-m", if application == "lab" { "jupyterlab" } else { application }]);
         // Another kernel of the same name that this user has must not come first.
-        let own = python::jupyter_data(&self.python);
+        let own = front::jupyter_data(&self.front);
         let others = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
         let paths = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
         if let Ok(paths) = std::env::join_paths(std::iter::once(own).chain(paths)) {
@@ -59,16 +60,17 @@ impl Lab {
 pub(crate) struct Names {
     pub(crate) kernel: String,
     pub(crate) python: String,
-    pub(crate) launcher: String,
+    pub(crate) front: String,
 }
 
 impl Names {
     pub(crate) fn needed() -> Self {
         let machine = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let kernel = format!("kernel-{}-{machine}", kernel::VERSION);
         Self {
-            kernel: format!("kernel-{}-{machine}", kernel::VERSION),
             python: format!("python-{}-{machine}", digest(&[python::LOCK, python::SETTINGS])),
-            launcher: format!("launcher-{}-{machine}", digest(&[launcher::SOURCE])),
+            front: format!("front-{}-{machine}", front::key(&kernel)),
+            kernel,
         }
     }
 }
@@ -93,15 +95,11 @@ pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
 
 /// The lab, if every component is there and its Python still runs.
 fn installed(store: &Store, names: &Names, project: &Path) -> Result<Option<Lab>> {
-    let found = (store.find(&names.kernel), store.find(&names.launcher), store.find(&names.python));
-    let (Some(kernel), Some(launcher), Some(python)) = found else {
+    let found = (store.find(&names.kernel), store.find(&names.front), store.find(&names.python));
+    let (Some(_), Some(front), Some(python)) = found else {
         return Ok(None);
     };
-    if !warm::is_ready(project) || !python::works(&python) {
-        return Ok(None);
-    }
-    write_kernel_spec(&python, &launcher, &kernel)?;
-    Ok(Some(Lab { python }))
+    Ok((warm::is_ready(project) && python::works(&python)).then_some(Lab { python, front }))
 }
 
 fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab> {
@@ -115,13 +113,8 @@ fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab>
     let python = store.make(&names.python, |folder| python::install(ui, folder))?;
     let kernel = store.make(&names.kernel, |folder| kernel::install(ui, folder, &store.build_folder()))?;
     store.remove_build_folder()?;
-    let launcher = store.make(&names.launcher, |folder| {
-        fs::copy(std::env::current_exe()?, launcher_program(folder)).context("cannot copy this program")?;
-        Ok(())
-    })?;
-    kernel::install_spec_files(&kernel, &python::jupyter_data(&python))?;
-    write_kernel_spec(&python, &launcher, &kernel)?;
-    let lab = Lab { python };
+    let front = store.make(&names.front, |folder| front::install(ui, project, folder, &kernel))?;
+    let lab = Lab { python, front };
     warm::make(ui, project, &lab)?;
     trust(ui, project, &lab)?;
     Ok(lab)
@@ -141,35 +134,12 @@ fn trust(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Writes the kernel spec named `rust` into the environment, if it is not there already as it must be.
-fn write_kernel_spec(python: &Path, launcher: &Path, kernel: &Path) -> Result<()> {
-    let data = python::jupyter_data(python);
-    let text = serde_json::to_string_pretty(&json!({
-        "argv": [launcher_program(launcher), "kernel", kernel::program(kernel), "--control_file", "{connection_file}"],
-        "display_name": "Rust",
-        "language": "rust",
-        "interrupt_mode": "message",
-        // On each start the kernel mends what it takes for its own installation: it must find it here, and not
-        // change one that the user has.
-        "env": {"JUPYTER_PATH": data},
-    }))?;
-    let path = data.join("kernels").join("rust").join("kernel.json");
-    if fs::read_to_string(&path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    store::write_whole(&path, &text)
-}
-
-fn launcher_program(folder: &Path) -> PathBuf {
-    folder.join(format!("launcher{}", std::env::consts::EXE_SUFFIX))
-}
-
 /// Adds what is most often behind a failed installation.
 fn explained(error: anyhow::Error) -> anyhow::Error {
     if error.is::<tools::Missing>() {
         return error;
     }
-    if launcher::online() {
+    if session::online() {
         return error.context("The set-up did not finish. Nothing half-installed is left: the next run goes on from here");
     }
     error.context(

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The kernel's own compile cache leaves out what it finds by a path, so that without this the support crate is compiled again
-//! in every notebook that is opened. The launcher copies `session` for each kernel; cargo looks whether anything is stale,
+//! in every notebook that is opened. The kernel's front copies `session` for each kernel; cargo looks whether anything is stale,
 //! as it always does, so that a wrong copy costs time and nothing else.
 
 use std::collections::BTreeSet;
@@ -15,10 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use pinlab_kernel::session::{self, READY, SESSION, WARM};
 use serde_json::json;
 
 use super::{Lab, digest, kernel, tools};
-use crate::launcher::{self, READY, SESSION, WARM};
 use crate::notebook::{self, FIRST_CELL, Notebook};
 use crate::runner;
 use crate::ui::Ui;
@@ -65,11 +65,11 @@ pub(crate) fn make(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
     let parent = place.parent().context("it is below the clone's folder")?;
     fs::create_dir_all(parent)?;
     // Not in the clone: cargo would take the kernel's crate for a part of our workspace.
-    let session = tempfile::tempdir()?;
-    run(ui, project, lab, session.path())?;
-    strip(session.path())?;
+    let place_to_compile = tempfile::tempdir()?;
+    run(ui, project, lab, place_to_compile.path())?;
+    strip(place_to_compile.path())?;
     let new = tempfile::Builder::new().prefix("warm-kernel.").tempdir_in(parent)?;
-    launcher::copy(session.path(), &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
+    session::copy(place_to_compile.path(), &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
     fs::write(new.path().join(READY), key)?;
     fs::rename(new.keep(), &place).with_context(|| format!("cannot make {}", place.display()))
 }

@@ -1,4 +1,4 @@
-//! What Jupyter starts in the kernel's place: it makes the surroundings right, then becomes the kernel.
+//! What a kernel finds when it starts.
 //!
 //! The kernel resolves dependencies afresh in each session, which asks the network and fails without one, although all that
 //! is needed was downloaded long ago. Forbidding the network for good would take from readers the `:dep` lines of their own.
@@ -6,44 +6,31 @@
 //!
 //! And each session compiles its crates in a folder of its own, from nothing. So it is given one that is filled already: a copy
 //! of what the set-up has compiled for the clone in which the notebook is.
-//!
-//! A copy of this program is kept in the lab's folder, under a name made of this file's text: it must not reach into the
-//! rest of the program, or a change there would go unnoticed.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// The text of this file: what the installed copy is keyed by.
-pub(crate) const SOURCE: &str = include_str!("launcher.rs");
 
 /// The longest that the registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a clone keeps what its first cell compiled.
-pub(crate) const WARM: &str = "target/warm-kernel";
+pub const WARM: &str = "target/warm-kernel";
 /// The file in there that is written last.
-pub(crate) const READY: &str = "ready";
+pub const READY: &str = "ready";
 /// The folder in there that a kernel gets a copy of.
-pub(crate) const SESSION: &str = "session";
+pub const SESSION: &str = "session";
 
 /// How the folders of sessions are named, in the system's folder for temporary files.
 const PREFIX: &str = "pinlab-kernel-";
 /// The file in such a folder that is locked for as long as the session lives.
 const LOCK: &str = "in-use";
 
-/// Becomes the kernel: `arguments` are its program and its arguments.
-pub(crate) fn launch(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(program) = arguments.next() else {
-        eprintln!("xtask kernel: no program to start");
-        return ExitCode::FAILURE;
-    };
-    let mut kernel = Command::new(program);
-    kernel.args(arguments);
+/// Makes the surroundings of a kernel that is about to start as it needs them.
+pub fn prepare(kernel: &mut Command) {
     if env::var_os("CARGO_NET_OFFLINE").is_none() && !online() {
         kernel.env("CARGO_NET_OFFLINE", "true");
     }
@@ -56,16 +43,10 @@ pub(crate) fn launch(mut arguments: impl Iterator<Item = OsString>) -> ExitCode 
     }
     // Inlining across a cell's codegen units is a fifth of the time that a cell takes, and no notebook is about it.
     kernel.env("CARGO_PROFILE_DEV_LTO", "off");
-    // Without it the first cell takes longer, and that is all.
-    let session = Session::begin();
-    if let Some(session) = &session {
-        kernel.env("EVCXR_TMPDIR", &session.folder);
-    }
-    run(kernel, session)
 }
 
 /// Asks cargo, with the user's own settings for mirrors and proxies, whether it reaches its registry.
-pub(crate) fn online() -> bool {
+pub fn online() -> bool {
     let Ok(folder) = tempfile::tempdir() else {
         return true;
     };
@@ -101,15 +82,16 @@ pub(crate) fn online() -> bool {
 }
 
 /// A folder for one kernel.
-struct Session {
+#[derive(Debug)]
+pub struct Session {
     folder: PathBuf,
-    /// Locked while the kernel lives, however it dies: the system lets go of it.
-    lock: File,
+    /// Locked while this process lives, however it dies: the system lets go of it.
+    _lock: File,
 }
 
 impl Session {
     /// `None` if the notebook's clone has nothing to copy, or it cannot be copied, or the user has chosen a folder.
-    fn begin() -> Option<Self> {
+    pub fn begin() -> Option<Self> {
         if env::var_os("EVCXR_TMPDIR").is_some() {
             return None;
         }
@@ -123,11 +105,22 @@ impl Session {
         lock.lock().ok()?;
         fs::rename(folder.path().join("new"), folder.path().join(LOCK)).ok()?;
         copy(&warm.join(SESSION), folder.path()).ok()?;
-        Some(Self { folder: folder.keep(), lock })
+        Some(Self { folder: folder.keep(), _lock: lock })
+    }
+
+    /// Where the kernel is to compile.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 
-/// Removes the folders of sessions that have ended.
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Removes the folders of sessions that were killed.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX)
@@ -140,7 +133,10 @@ fn sweep(parent: &Path) {
 }
 
 /// Copies what is in a folder. Cargo tells by the times of files whether they are stale, so the copies have them, too.
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let (entry, metadata) = entry.and_then(|entry| entry.metadata().map(|metadata| (entry, metadata)))?;
@@ -153,41 +149,6 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// On Unix this process becomes the kernel, so that Jupyter's signals reach it.
-#[cfg(unix)]
-fn run(mut kernel: Command, session: Option<Session>) -> ExitCode {
-    use std::os::unix::process::CommandExt;
-    if let Some(Session { lock, folder }) = session {
-        // The kernel inherits the lock. Its folder is swept by the next one.
-        if rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty()).is_err() {
-            let _ = fs::remove_dir_all(folder);
-            kernel.env_remove("EVCXR_TMPDIR");
-        }
-        std::mem::forget(lock);
-    }
-    let error = kernel.exec();
-    eprintln!("cannot start {}: {error}", kernel.get_program().display());
-    ExitCode::FAILURE
-}
-
-/// Elsewhere this process waits for the kernel; Jupyter interrupts and ends it by message.
-#[cfg(not(unix))]
-fn run(mut kernel: Command, session: Option<Session>) -> ExitCode {
-    let status = kernel.status();
-    if let Some(Session { lock, folder }) = session {
-        drop(lock);
-        let _ = fs::remove_dir_all(folder);
-    }
-    match status {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cannot start {}: {error}", kernel.get_program().display());
-            ExitCode::FAILURE
-        }
-    }
 }
 
 #[cfg(test)]

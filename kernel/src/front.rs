@@ -1,0 +1,567 @@
+//! Between Jupyter and the kernel: passes messages on, and "done" only after the last line.
+//!
+//! 1. One `execute_request` at a time is with the kernel: what it prints late carries the header of its latest request.
+//! 2. The answer to it, and the status "idle", are held until the kernel has said both, [`QUIET`] has passed since its last line, and
+//!    no thread of the kernel has work left. (The cause is in the kernel: evcxr#353.)
+//! 3. Everything else is passed on at once and unchanged. A client that has gone costs its answer and nothing else: the kernel, which
+//!    ends when it cannot answer on `control`, never sees that.
+//! 4. Who Jupyter talks to is said by the front itself, at any time: so a notebook can be used while the kernel loads.
+//! 5. An interrupt reaches the kernel only while a cell is with it: at any other time the kernel would end what runs the *next* cell.
+//! 6. A kernel that dies before it has answered for the first time is started again, and nobody notices.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::pin::pin;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::connection::{Channel, Clients, File, Inbox, Incoming, Kernel};
+use crate::message::{Message, Signer};
+use crate::process::{Process, Signal, Signals, parent_has_gone};
+
+#[cfg(test)]
+mod tests;
+
+/// How long the kernel must have printed nothing before a cell counts as done: several of the milliseconds for which it waits for more
+/// lines of one stream before it looks at the other. Where its threads cannot be seen, one that is late must be allowed for.
+const QUIET: Duration = Duration::from_millis(if cfg!(target_os = "linux") { 4 } else { 8 });
+
+/// How often a kernel that still has work is looked at again.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// How long this program waits for what the system has for it: long enough to be asked for in earnest.
+const HANDOVER: Duration = Duration::from_millis(1);
+
+/// How many tasks may have to run before all that has come in is in the inbox.
+const READERS: usize = 8;
+
+/// The longest that a cell is held: a thread that it has started may print for ever.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// How often a kernel is started that dies before its first answer.
+const STARTS: usize = 3;
+
+/// How many messages may wait to be looked at.
+const INBOX: usize = 1024;
+
+/// Makes the command that starts the kernel, which may take a while; it is told how many starts have failed.
+pub type Start = dyn Fn(usize) -> Command + Send + Sync;
+
+/// Serves the clients of the connection file until the kernel, or whoever asked for it, has ended.
+///
+/// # Errors
+/// The connection file cannot be used, or the kernel not started.
+pub fn run(connection_file: &Path, start: Arc<Start>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let code = runtime.block_on(serve(connection_file, start));
+    // What still waits for a socket is of no use to anybody.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(connection_file: &Path, start: Arc<Start>) -> Result<ExitCode> {
+    let file = File::read(connection_file)?;
+    let mut signals = Signals::listen()?;
+    let (inbox, mut incoming) = mpsc::channel(INBOX);
+    let mut front = Front::new(Clients::listen(&file, &inbox).await?, &file.key);
+    for failed in 0..STARTS {
+        let start = start.clone();
+        let command = tokio::task::spawn_blocking(move || start(failed));
+        let ended = front.serve_kernel(&file, command, &inbox, &mut incoming, &mut signals).await?;
+        match ended {
+            Ended::BeforeItAnswered => {
+                eprintln!("pinlab-kernel: the kernel died at its start (start {} of {STARTS})", failed + 1)
+            }
+            Ended::Died => return Ok(ExitCode::FAILURE),
+            Ended::AsAsked => return Ok(ExitCode::SUCCESS),
+        }
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Waits until the kernel has ended; for ever, if it has not started.
+async fn ended(process: &mut Option<Process>) -> Result<ExitStatus> {
+    match process {
+        Some(process) => process.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why a kernel is no longer there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    BeforeItAnswered,
+    Died,
+    AsAsked,
+}
+
+/// Whether the kernel can be given work.
+#[derive(Debug)]
+enum Readiness {
+    /// It loads.
+    Starting,
+    /// It was asked for the first time, by the message with this name.
+    Asked {
+        question: String,
+        answered: bool,
+        again: Instant,
+    },
+    Ready,
+}
+
+/// The `execute_request` that is with the kernel.
+struct Running {
+    id: String,
+    /// The header of the request, as it was received.
+    header: Bytes,
+    /// The front's own: nobody hears of it.
+    hidden: bool,
+    reply: Option<Message>,
+    idle: Option<Message>,
+    /// When the kernel last said anything about it.
+    last: Instant,
+    /// When it was held for the first time.
+    held: Option<Instant>,
+    /// It was to be interrupted.
+    interrupted: bool,
+    /// The kernel has said that the program that runs the cells is gone.
+    lost: bool,
+}
+
+struct Front {
+    clients: Clients,
+    signer: Signer,
+    kernel: Option<Kernel>,
+    readiness: Readiness,
+    /// What waits for the kernel.
+    queue: VecDeque<Message>,
+    running: Option<Running>,
+    /// Interrupts that the kernel has not yet confirmed.
+    interrupts: usize,
+    /// The latest question of a cell that has no answer yet.
+    question: Option<Message>,
+    /// Who has asked for the end.
+    end: Option<Message>,
+    /// When to look again at what is held.
+    look: Option<Instant>,
+}
+
+impl Front {
+    fn new(clients: Clients, key: &str) -> Self {
+        Self {
+            clients,
+            signer: Signer::new(key),
+            kernel: None,
+            readiness: Readiness::Starting,
+            queue: VecDeque::new(),
+            running: None,
+            interrupts: 0,
+            question: None,
+            end: None,
+            look: None,
+        }
+    }
+
+    /// Starts a kernel and stands before it for as long as it lives.
+    async fn serve_kernel(
+        &mut self,
+        file: &File,
+        mut command: JoinHandle<Command>,
+        inbox: &Inbox,
+        incoming: &mut mpsc::Receiver<Incoming>,
+        signals: &mut Signals,
+    ) -> Result<Ended> {
+        let for_kernel = file.for_kernel()?;
+        // Only this user can read it; it is removed with the kernel.
+        let written = tempfile::Builder::new().prefix("pinlab-connection-").suffix(".json").tempfile()?;
+        std::fs::write(written.path(), for_kernel.text())?;
+        let mut process = None;
+        let mut connecting = pin!(Kernel::connect(&for_kernel, inbox));
+        let mut parent_has_gone = pin!(parent_has_gone());
+        self.kernel = None;
+        self.readiness = Readiness::Starting;
+        let ended = loop {
+            let look = self.look;
+            tokio::select! {
+                message = incoming.recv() => {
+                    self.receive(message.expect("this function holds a sender")).await;
+                    if self.end.is_some() {
+                        break Ended::AsAsked;
+                    }
+                }
+                command = &mut command, if process.is_none() => process = Some(Process::start(&command?, written.path())?),
+                kernel = &mut connecting, if process.is_some() && self.kernel.is_none() => {
+                    self.kernel = Some(kernel?);
+                    self.ask().await;
+                }
+                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => {
+                    self.look = None;
+                    self.look_again(process.as_ref(), incoming).await;
+                }
+                status = ended(&mut process) => {
+                    status?;
+                    break if matches!(self.readiness, Readiness::Ready) { Ended::Died } else { Ended::BeforeItAnswered };
+                }
+                signal = signals.next() => match signal {
+                    Signal::Interrupt => self.interrupt(None).await,
+                    Signal::End => break Ended::AsAsked,
+                },
+                () = &mut parent_has_gone => break Ended::AsAsked,
+            }
+        };
+        match process {
+            Some(process) if ended == Ended::AsAsked => self.end_kernel(process).await,
+            _ => {}
+        }
+        if let Some(request) = self.end.take() {
+            let restart = request.content()["restart"].as_bool().unwrap_or_default();
+            self.reply(Channel::Control, &request, &json!({"status": "ok", "restart": restart})).await;
+            // The answer is on its way when the sockets close.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(ended)
+    }
+
+    async fn receive(&mut self, incoming: Incoming) {
+        let (from_client, frames) = match &incoming {
+            Incoming::Client(_, frames) => (true, frames),
+            Incoming::Kernel(_, frames) | Incoming::Published(frames) => (false, frames),
+        };
+        let message = match Message::parse(frames.clone()) {
+            Ok(message) => message,
+            Err(error) => return eprintln!("pinlab-kernel: {error:#}"),
+        };
+        // Other users of this machine can reach the ports, too.
+        if from_client && !self.signer.accepts(&message) {
+            return eprintln!("pinlab-kernel: a message with a wrong signature was dropped");
+        }
+        match incoming {
+            Incoming::Client(Channel::Shell, _) => self.asked(message).await,
+            Incoming::Client(Channel::Control, _) => self.commanded(message).await,
+            Incoming::Client(Channel::Stdin, _) => {
+                self.question = None;
+                self.pass(Channel::Stdin, message).await;
+            }
+            Incoming::Kernel(Channel::Shell, _) => self.answered(message).await,
+            Incoming::Kernel(Channel::Control, _) => {
+                if message.header.msg_type == "interrupt_reply" {
+                    self.interrupts = self.interrupts.saturating_sub(1);
+                    self.look_at(Instant::now());
+                }
+                self.answer(Channel::Control, message).await;
+            }
+            Incoming::Kernel(Channel::Stdin, _) => {
+                self.question = Some(message.clone());
+                if !self.clients.send(Channel::Stdin, message.frames()).await {
+                    // Who could answer has gone; the kernel would wait for ever.
+                    self.answer_question().await;
+                }
+            }
+            Incoming::Published(_) => self.published(message).await,
+        }
+    }
+
+    /// A client's request on `shell`.
+    async fn asked(&mut self, request: Message) {
+        match request.header.msg_type.as_str() {
+            "kernel_info_request" => {
+                self.publish_status(&request.parts[0], "busy").await;
+                self.reply(Channel::Shell, &request, &kernel_info()).await;
+                self.publish_status(&request.parts[0], "idle").await;
+                // Clients take the last status for that of the whole kernel.
+                if let Some(header) =
+                    self.running.as_ref().filter(|running| !running.hidden).map(|running| running.header.clone())
+                {
+                    self.publish_status(&header, "busy").await;
+                }
+            }
+            "execute_request" => {
+                self.queue.push_back(request);
+                self.work().await;
+            }
+            // What may be asked while a cell runs need not wait for those that come after it.
+            _ if matches!(self.readiness, Readiness::Ready) => self.pass(Channel::Shell, request).await,
+            _ => self.queue.push_back(request),
+        }
+    }
+
+    /// A client's request on `control`.
+    async fn commanded(&mut self, request: Message) {
+        match request.header.msg_type.as_str() {
+            "kernel_info_request" => self.reply(Channel::Control, &request, &kernel_info()).await,
+            "interrupt_request" => self.interrupt(Some(request)).await,
+            "shutdown_request" => self.end = Some(request),
+            _ => self.pass(Channel::Control, request).await,
+        }
+    }
+
+    /// Stops what is with the kernel, and drops what waits for it.
+    async fn interrupt(&mut self, request: Option<Message>) {
+        while let Some(waiting) = self.queue.pop_front() {
+            if waiting.header.msg_type == "execute_request" {
+                self.publish_status(&waiting.parts[0], "busy").await;
+                self.reply(Channel::Shell, &waiting, &json!({"status": "aborted"})).await;
+                self.publish_status(&waiting.parts[0], "idle").await;
+            }
+        }
+        let with_kernel = self.running.as_mut().filter(|running| running.reply.is_none() && !running.hidden);
+        let Some(running) = with_kernel else {
+            if let Some(request) = &request {
+                self.reply(Channel::Control, request, &json!({"status": "ok"})).await;
+            }
+            return;
+        };
+        running.interrupted = true;
+        self.interrupts += 1;
+        let request = request.unwrap_or_else(|| self.signer.make("interrupt_request", vec![], &no_header(), &json!({})));
+        self.pass(Channel::Control, request).await;
+        self.answer_question().await;
+    }
+
+    /// The kernel's answer on `shell`.
+    async fn answered(&mut self, message: Message) {
+        if let Readiness::Asked { question, answered, .. } = &mut self.readiness
+            && *question == message.parent.msg_id
+        {
+            *answered = true;
+            return;
+        }
+        match &mut self.running {
+            Some(running) if running.id == message.parent.msg_id && message.header.msg_type == "execute_reply" => {
+                running.reply = Some(message);
+                running.last = Instant::now();
+                self.hold();
+            }
+            _ => self.answer(Channel::Shell, message).await,
+        }
+    }
+
+    /// What the kernel says to all.
+    async fn published(&mut self, message: Message) {
+        if let Readiness::Asked { question, answered, .. } = &self.readiness
+            && *question == message.parent.msg_id
+        {
+            if *answered && message.is_status("idle") {
+                self.readiness = Readiness::Ready;
+                self.work().await;
+            }
+            return;
+        }
+        if let Some(running) = self.running.as_mut().filter(|running| running.id == message.parent.msg_id) {
+            running.last = Instant::now();
+            if message.header.msg_type == "error" && message.parts[3].windows(TERMINATED.len()).any(|text| text == TERMINATED) {
+                running.lost = true;
+            }
+            if message.is_status("idle") {
+                running.idle = Some(message);
+                return self.hold();
+            }
+            if running.hidden {
+                return;
+            }
+        }
+        self.clients.publish(message.frames()).await;
+    }
+
+    /// Gives the kernel what waits, up to the next cell.
+    async fn work(&mut self) {
+        while matches!(self.readiness, Readiness::Ready) && self.running.is_none() {
+            let Some(request) = self.queue.pop_front() else {
+                return;
+            };
+            if request.header.msg_type == "execute_request" {
+                self.running = Some(Running::new(&request, false));
+            }
+            self.pass(Channel::Shell, request).await;
+        }
+    }
+
+    /// Looks at what is held once the kernel can have been quiet.
+    fn hold(&mut self) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.is_answered()) {
+            let now = Instant::now();
+            running.held.get_or_insert(now);
+            self.look_at(now + QUIET);
+        }
+    }
+
+    /// At this time at the latest, unless it is to be earlier.
+    fn look_at(&mut self, time: Instant) {
+        self.look = Some(self.look.map_or(time, |look| look.min(time)));
+    }
+
+    async fn look_again(&mut self, process: Option<&Process>, incoming: &mpsc::Receiver<Incoming>) {
+        if let Readiness::Asked { again, .. } = self.readiness
+            && again <= Instant::now()
+        {
+            // Its first words are lost if they come before the kernel knows who listens.
+            self.ask().await;
+        }
+        let Some(running) = self.running.as_ref().filter(|running| running.is_answered()) else {
+            return;
+        };
+        let now = Instant::now();
+        let quiet = running.last + QUIET;
+        let longest = running.held.unwrap_or(now) + LONGEST;
+        if now < longest {
+            if now < quiet {
+                return self.look_at(quiet);
+            }
+            if self.interrupts > 0 || process.is_some_and(|process| !process.is_at_rest()) {
+                return self.look_at(now + AGAIN);
+            }
+            // What the kernel has sent is on this side of the sockets now. This lets the system hand it over, and the readers read it.
+            tokio::time::sleep(HANDOVER).await;
+            for _ in 0..READERS {
+                tokio::task::yield_now().await;
+            }
+            if !incoming.is_empty() {
+                return self.look_at(now + QUIET);
+            }
+        }
+        self.interrupts = 0;
+        self.done().await;
+    }
+
+    /// The cell is done: the held answer goes out, and the next cell in.
+    async fn done(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        self.question = None;
+        // The program that runs the cells was ended, and the kernel has not noticed: the next cell would be told, not this one.
+        let unnoticed = running.interrupted && !running.lost;
+        if unnoticed {
+            let told = json!({"name": "stderr", "text": "Interrupted. The variables are lost; the next cell works.\n"});
+            let told = self.signer.make("stream", vec![], &running.header, &told);
+            self.clients.publish(told.frames()).await;
+        }
+        for (channel, held) in [(Some(Channel::Shell), running.reply), (None, running.idle)] {
+            match (channel, held) {
+                (Some(channel), Some(reply)) => self.answer(channel, reply).await,
+                (None, Some(idle)) if !running.hidden => self.clients.publish(idle.frames()).await,
+                _ => {}
+            }
+        }
+        if unnoticed {
+            let content =
+                json!({"code": NOTHING, "silent": true, "store_history": false, "allow_stdin": false, "stop_on_error": false});
+            let request = self.signer.make("execute_request", vec![], &no_header(), &content);
+            self.running = Some(Running::new(&request, true));
+            self.pass(Channel::Shell, request).await;
+        }
+        self.work().await;
+    }
+
+    /// Asks the kernel whether it is there. It answers once it has loaded.
+    async fn ask(&mut self) {
+        let request = self.signer.make("kernel_info_request", vec![], &no_header(), &json!({}));
+        let again = Instant::now() + Duration::from_secs(1);
+        self.readiness = Readiness::Asked { question: request.header.msg_id.clone(), answered: false, again };
+        self.look_at(again);
+        self.pass(Channel::Shell, request).await;
+    }
+
+    /// Frees a cell that asks and will not be answered.
+    async fn answer_question(&mut self) {
+        if let Some(question) = self.question.take() {
+            let answer =
+                self.signer.make("input_reply", question.route, &question.parts[0], &json!({"status": "ok", "value": ""}));
+            self.pass(Channel::Stdin, answer).await;
+        }
+    }
+
+    /// To the kernel. If it is gone, its process has ended: that is seen elsewhere.
+    async fn pass(&mut self, channel: Channel, message: Message) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.send(channel, message.frames()).await;
+        }
+    }
+
+    /// To the client that has asked, if it was not the front itself.
+    async fn answer(&mut self, channel: Channel, message: Message) {
+        if !message.route.is_empty() {
+            self.clients.send(channel, message.frames()).await;
+        }
+    }
+
+    /// The front's own answer.
+    async fn reply(&mut self, channel: Channel, request: &Message, content: &Value) {
+        let msg_type = request.header.msg_type.replace("_request", "_reply");
+        let reply = self.signer.make(&msg_type, request.route.clone(), &request.parts[0], content);
+        self.answer(channel, reply).await;
+    }
+
+    async fn publish_status(&mut self, parent: &Bytes, state: &str) {
+        let status = self.signer.make("status", vec![], parent, &json!({"execution_state": state}));
+        self.clients.publish(status.frames()).await;
+    }
+
+    async fn end_kernel(&mut self, process: Process) {
+        // A kernel that is busy would not end before its cell does.
+        let ask = matches!(self.readiness, Readiness::Ready) && self.running.is_none();
+        if ask {
+            let request = self.signer.make("shutdown_request", vec![], &no_header(), &json!({"restart": false}));
+            self.pass(Channel::Control, request).await;
+        }
+        process.end(ask).await;
+    }
+}
+
+impl Running {
+    fn new(request: &Message, hidden: bool) -> Self {
+        Self {
+            id: request.header.msg_id.clone(),
+            header: request.parts[0].clone(),
+            hidden,
+            reply: None,
+            idle: None,
+            last: Instant::now(),
+            held: None,
+            interrupted: false,
+            lost: false,
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.reply.is_some() && self.idle.is_some()
+    }
+}
+
+/// How the kernel says that what ran the cells is gone.
+const TERMINATED: &[u8] = b"Subprocess terminated";
+
+/// A cell that does nothing.
+const NOTHING: &str = "();";
+
+fn no_header() -> Bytes {
+    Bytes::from_static(b"{}")
+}
+
+/// The kernel's own answer: what it says of its language is kept in every notebook that is opened.
+fn kernel_info() -> Value {
+    json!({
+        "status": "ok",
+        "protocol_version": "5.3",
+        "implementation": env!("CARGO_PKG_NAME"),
+        "implementation_version": env!("CARGO_PKG_VERSION"),
+        "language_info": {
+            "name": "Rust",
+            "version": "",
+            "mimetype": "text/rust",
+            "file_extension": ".rs",
+            "pygment_lexer": "rust",
+            "codemirror_mode": "rust",
+        },
+        "banner": "Rust, by evcxr",
+        "help_links": [{"text": "Rust std docs", "url": "https://doc.rust-lang.org/stable/std/"}],
+    })
+}
