@@ -29,7 +29,12 @@ fn program(folder: &Path) -> PathBuf {
 /// Installs it into `folder`, to stand before the kernel in the component `kernel`.
 pub(crate) fn install(ui: &Ui, project: &Path, folder: &Path, kernel: &Path) -> Result<()> {
     let mut command = Command::new("cargo");
-    command.args(["install", "--locked", "--no-track", "--path"]).arg(project.join("kernel")).arg("--root").arg(folder);
+    // Unoptimised it costs a cell a millisecond, and a first start a minute less; and it shares what `cargo lab` itself has compiled.
+    command
+        .args(["install", "--debug", "--locked", "--no-track", "--path"])
+        .arg(project.join("kernel"))
+        .arg("--root")
+        .arg(folder);
     command.arg("--target-dir").arg(project.join("target")).current_dir(project).stdin(Stdio::null());
     let finished = ui.run("compiling the kernel's front", &mut command)?;
     if !finished.status.success() {
