@@ -19,6 +19,16 @@ async fn greet(name: &'static str) -> String {
     format!("{val_ref}!")
 }
 
+async fn nap(handle: Handle, text: String) -> String {
+    let text_ref = &text;
+    handle.sleep(Duration::from_millis(5)).await;
+    let first = text_ref.len();
+    yield_now().await;
+    let buffer = [7u8; 24];
+    Pause(false).await;
+    format!("{text_ref} {first} {}", buffer.len())
+}
+
 async fn in_turn() -> u8 {
     let first = {
         let one = [1u8; 32];
@@ -49,7 +59,12 @@ fn main() -> std::io::Result<()> {
     a.put(greet("INTRUDER"));
     let _ = a.poll();
     let now = a.named(&layout);
+    let rt = Runtime::new()?;
+    let film = pinlab::film!(on & rt, nap(rt.handle(), "rested".into()));
+    let alone = pinlab::film!(greet("Hello"));
     let figures = [
+        ("film", film.figure()),
+        ("film-alone", alone.figure()),
         ("one", XRay::beside(&[("", &before)]).figure()),
         ("moved", XRay::beside(&[("A, polled once", &before), ("moved to B", &after), ("A now", &now)]).figure()),
         ("vacant", XRay::beside(&[("A, polled once", &before), ("moved to B", &after), ("A now", &vacant)]).figure()),

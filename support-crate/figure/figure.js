@@ -155,9 +155,9 @@
 
   /**
    * @param {HTMLElement} figure @param {HTMLElement} view @param {HTMLElement} say
-   * @param {SVGSVGElement} still @param {Frame[]} frames
+   * @param {SVGSVGElement} still @param {Frame[]} frames @param {number | null} first
    */
-  const stepped = (figure, view, say, still, frames) => {
+  const stepped = (figure, view, say, still, frames, first) => {
     /** @type {SVGSVGElement[]} */
     const ready = [];
     const says = make('p', { class: 'says' });
@@ -184,9 +184,9 @@
     steps.bar.append(all);
     view.before(steps.bar);
     view.after(says);
-    steps.step(frames.length - 1);
+    steps.step(first ?? frames.length - 1);
     // All at once where there is room for it.
-    if (frames.length < 4 && view.scrollWidth <= view.clientWidth && Number(still.getAttribute('width')) <= view.clientWidth) whole();
+    if (first === null && frames.length < 4 && view.scrollWidth <= view.clientWidth && Number(still.getAttribute('width')) <= view.clientWidth) whole();
   };
 
   /** @param {HTMLElement} figure */
@@ -201,7 +201,7 @@
     view.replaceChildren(still);
     if (figure.querySelector('.w')) view.after(say), say.textContent = HINT;
     else if (view.scrollWidth > view.clientWidth) view.tabIndex = 0;
-    if (more.frames) stepped(figure, view, say, still, more.frames);
+    if (more.frames) stepped(figure, view, say, still, more.frames, more.first);
   };
 
   const scope = /** @type {Document} */ (document.currentScript?.getRootNode() ?? document);

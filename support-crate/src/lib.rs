@@ -83,9 +83,9 @@ pub use yield_now::{YieldNow, yield_now};
 pub mod prelude {
     // The probes.
     #[cfg(feature = "probes")]
-    pub use crate::probe::{Address, CountingAllocator, FutureSlot, Slot, XRay, address_of, count_allocations};
+    pub use crate::probe::{Address, CountingAllocator, Film, FutureSlot, Slot, XRay, address_of, count_allocations};
     #[cfg(feature = "probes")]
-    pub use crate::{assembly, compiles, expanded, layout_of, lowered, miri, probe, probe_val, verdicts};
+    pub use crate::{assembly, compiles, expanded, film, layout_of, lowered, miri, probe, probe_val, verdicts};
 
     // The engine.
     pub use crate::{

@@ -19,7 +19,9 @@
 
 mod address;
 mod alloc;
+mod body;
 mod compile;
+mod film;
 mod layout;
 mod lowered;
 mod memory;
@@ -34,6 +36,7 @@ mod xray;
 pub use address::{Address, Region, address_of};
 pub use alloc::{Allocations, CountingAllocator, count_allocations};
 pub use compile::{Assembly, CompileError, Expanded, Ran, Verdict, Verdicts};
+pub use film::Film;
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub use miri::{BorrowModel, Ending, Finding, Judgement};
 pub use slot::{FutureSlot, Slot};

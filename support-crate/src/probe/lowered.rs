@@ -13,6 +13,7 @@
 //! 3. The numbers of the states are rustc's: 0 unresumed, 1 returned, 2 panicked, 3 the first `.await`.
 
 use super::{
+    body::Body,
     layout,
     rustc::{Site, Types},
     xray::{offset_label, offset_width, short_name},
@@ -29,6 +30,8 @@ pub struct Lowered {
     pub(crate) align: usize,
     pub(crate) tag: Option<Range<usize>>,
     pub(crate) variants: Vec<Variant>,
+    /// Its source, and where each state waits in it; of an `async fn`.
+    pub(crate) body: Option<Arc<Body>>,
     pub(crate) types: Arc<Types>,
 }
 

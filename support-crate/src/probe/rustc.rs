@@ -15,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod snippet;
 
 use super::{
+    body::{self, Body},
     lowered::{Field, FieldKind, Lowered, LoweredError, Span, Variant, future_name},
     xray::{Header, WORD, short_name},
 };
@@ -112,6 +113,8 @@ pub(crate) struct Types {
     locals: HashMap<String, BTreeMap<String, Vec<String>>>,
     /// The types of struct fields as the source spells them: by the struct's name, then the field's.
     fields: HashMap<String, BTreeMap<String, String>>,
+    /// Where in the source each state of a future waits, by the future's name.
+    bodies: HashMap<String, Arc<Body>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -131,7 +134,14 @@ impl Types {
         command
             .env("RUSTC_BOOTSTRAP", "1")
             .envs(site.manifest.map(|manifest| ("CARGO_MANIFEST_DIR", manifest)))
-            .args(["--crate-type=lib", "--crate-name=lowered", "--emit=mir=-", "-Zprint-type-sizes", "--cap-lints=allow"])
+            .args([
+                "--crate-type=lib",
+                "--crate-name=lowered",
+                "--emit=mir=-",
+                "-Zprint-type-sizes",
+                "-Zmir-include-spans=on",
+                "--cap-lints=allow",
+            ])
             .arg(format!("--edition={}", site.edition()))
             .arg(format!("-Cdebug-assertions={}", if site.debug_assertions { "on" } else { "off" }));
         if site.test {
@@ -196,6 +206,7 @@ impl Types {
         }
         types.types.extend(current);
         types.locals = locals(output);
+        types.bodies = body::bodies(output, source);
         types
     }
 
@@ -232,7 +243,15 @@ impl Types {
         if is_future && tag.is_none() {
             return None;
         }
-        Some(Lowered { name: future_name(key), size: ty.size, align: ty.align, tag, variants, types: Arc::clone(self) })
+        Some(Lowered {
+            name: future_name(key),
+            size: ty.size,
+            align: ty.align,
+            tag,
+            variants,
+            body: self.bodies.get(key).cloned(),
+            types: Arc::clone(self),
+        })
     }
 
     /// Names the parts of what lies at `at` as far as the compiler told of its type. All are parts of `field`, unless
@@ -355,6 +374,7 @@ fn locals(mir: &str) -> HashMap<String, BTreeMap<String, Vec<String>>> {
         let Some((name, place)) = line.trim().strip_prefix("debug ").and_then(|rest| rest.split_once(" => ")) else {
             continue;
         };
+        let place = place.split_once("//").map_or(place, |(place, _)| place.trim_end());
         let typed = place.match_indices(").").find_map(|(at, _)| {
             let (number, rest) = place[at + 2..].split_once(": ")?;
             number.parse::<usize>().ok()?;

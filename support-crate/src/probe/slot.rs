@@ -14,7 +14,7 @@
 //!    vacant with its bytes in place, as a move in Rust does.
 //! 3. Moves are byte copies that the optimiser can neither elide nor see through, at any optimisation level.
 
-use super::{Address, Lowered, XRay, xray::short_name};
+use super::{Address, Film, Lowered, XRay, film::Actor, xray::short_name};
 use std::{
     alloc::{self, Layout},
     any::type_name,
@@ -388,6 +388,41 @@ impl<O: 'static> FutureSlot<O> {
     /// How often the tenant has been polled, wherever it was then.
     pub fn polls(&self) -> usize {
         self.tenant.as_ref().map_or(0, |tenant| tenant.polls)
+    }
+
+    /// Polls the tenant to its end where it is, with an X-ray after each poll: see [`Film::of`].
+    ///
+    /// # Panics
+    /// When the slot is vacant.
+    #[track_caller]
+    pub fn film(&mut self) -> Film {
+        self.roll(None)
+    }
+
+    /// The same with the compiler's names, and the line of source after each poll.
+    ///
+    /// # Panics
+    /// When the slot is vacant.
+    #[track_caller]
+    pub fn film_named(&mut self, layout: &Lowered) -> Film {
+        self.roll(Some(layout))
+    }
+
+    #[track_caller]
+    fn roll(&mut self, layout: Option<&Lowered>) -> Film {
+        struct Tenant<'a, O>(&'a mut FutureSlot<O>, Option<&'a Lowered>);
+        impl<O: 'static> Actor for Tenant<'_, O> {
+            fn poll(&mut self, context: &mut Context<'_>) -> bool {
+                self.0.poll_with(context).is_ready()
+            }
+            fn xray(&self) -> XRay {
+                self.1.map_or_else(|| self.0.xray(), |layout| self.0.named(layout))
+            }
+        }
+        if self.is_vacant() {
+            vacant(&self.place);
+        }
+        Film::roll(&mut Tenant(self, layout), layout.and_then(|layout| layout.body.clone()), None)
     }
 
     /// The bytes of the tenant. In a vacant slot they are what the last one left.

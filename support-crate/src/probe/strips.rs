@@ -19,7 +19,7 @@ pub(crate) use explain::state_says;
 
 use super::xray::{Row, WORD, Word, XRay, offset_label, offset_width};
 use crate::show::{
-    Figure, Frame,
+    Figure, Frame, Svg,
     text::{counted, grouped},
 };
 use std::fmt::{self, Write as _};
@@ -31,6 +31,8 @@ use std::fmt::{self, Write as _};
 #[derive(Debug, Clone)]
 pub struct Strips {
     strips: Vec<(String, XRay)>,
+    /// What else is known of each strip, in a line or two: none, or one for each.
+    remarks: Vec<Vec<String>>,
 }
 
 /// Where a pointer of one strip leads, as far as the picture shows it.
@@ -43,7 +45,16 @@ enum Lead {
 
 impl Strips {
     pub(crate) fn new(strips: &[(&str, &XRay)]) -> Self {
-        Self { strips: strips.iter().map(|(label, xray)| ((*label).to_owned(), (*xray).clone())).collect() }
+        Self { strips: strips.iter().map(|(label, xray)| ((*label).to_owned(), (*xray).clone())).collect(), remarks: Vec::new() }
+    }
+
+    /// Of one place at several times, with what else is known of each.
+    pub(super) fn in_time(strips: Vec<(String, XRay)>, remarks: Vec<Vec<String>>) -> Self {
+        Self { strips, remarks }
+    }
+
+    fn remarks(&self, strip: usize) -> &[String] {
+        self.remarks.get(strip).map_or(&[], Vec::as_slice)
     }
 
     fn xray(&self, strip: usize) -> &XRay {
@@ -82,6 +93,14 @@ impl Strips {
 
     /// The number of a strip, where there are several: `①`.
     fn number(&self, strip: usize) -> String {
+        // In a film the first is before all polls, and the others have the numbers of their polls.
+        let strip = if self.remarks.is_empty() {
+            strip
+        } else if strip == 0 {
+            return "⓪".into();
+        } else {
+            strip - 1
+        };
         let circled = u32::try_from(strip).ok().filter(|&n| n < 20).and_then(|n| char::from_u32(0x2460 + n));
         circled.map_or_else(|| format!("({})", strip + 1), String::from)
     }
@@ -236,13 +255,30 @@ impl Strips {
         if !self.is_a_story() {
             return figure;
         }
-        let positions = draw::positions(self);
-        let frames = (0..self.strips.len()).zip(positions).map(|(strip, svg)| {
-            let mut says: Vec<String> = self.change(strip).into_iter().collect();
+        figure.with_frames(self.frames(draw::positions(self)))
+    }
+
+    /// The positions as they are stepped through, in one size.
+    pub(super) fn frames(&self, positions: Vec<Svg>) -> Vec<Frame> {
+        let size = positions.iter().map(Svg::size).fold((0.0, 0.0), |(w, h): (f64, f64), size| (w.max(size.0), h.max(size.1)));
+        let frames = positions.iter().enumerate().map(|(strip, svg)| {
+            let mut says: Vec<String> = self.remarks(strip).to_vec();
+            says.extend(self.change(strip));
             says.extend((0..=strip).flat_map(|i| self.notes(i, strip)).take(2));
-            Frame { label: self.heading(strip), says: says.join(" "), svg }
+            let heading = self.heading(strip);
+            Frame { svg: svg.finish_sized(&heading, &self.title(), size), says: says.join(" "), label: heading }
         });
-        figure.with_frames(frames.collect())
+        frames.collect()
+    }
+
+    /// All strips as a picture that is not finished yet.
+    pub(super) fn all_at_once(&self) -> Svg {
+        draw::all(self)
+    }
+
+    /// Every position as a picture that is not finished yet.
+    pub(super) fn positions(&self) -> Vec<Svg> {
+        draw::positions(self)
     }
 
     /// Shows the strips in a notebook: as a picture, with the same in text beside it.
@@ -252,7 +288,7 @@ impl Strips {
 
     /// The picture: all strips at once.
     pub fn svg(&self) -> String {
-        draw::all(self)
+        draw::all(self).finish(&self.title(), &self.description())
     }
 }
 
@@ -268,6 +304,9 @@ impl fmt::Display for Strips {
             f.write_str(&xray.headline(&self.place(i)))?;
             if let Some(warning) = &xray.warning {
                 write!(f, "\n  ! {warning}")?;
+            }
+            for remark in self.remarks(i) {
+                write!(f, "\n  {remark}")?;
             }
             let rows = xray.rows();
             let names = rows.iter().filter_map(|row| match row {

@@ -357,9 +357,14 @@ impl XRay {
         self.texts = texts;
     }
 
+    /// The strip as a picture, with all that is known about it.
+    pub fn figure(&self) -> crate::show::Figure {
+        Strips::new(&[("", self)]).figure()
+    }
+
     /// Shows the strip in a notebook. The kernel calls it when the X-ray is the last expression of a cell.
     pub fn evcxr_display(&self) {
-        Strips::new(&[("", self)]).evcxr_display();
+        self.figure().evcxr_display();
     }
 }
 

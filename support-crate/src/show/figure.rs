@@ -32,6 +32,8 @@ pub struct Figure {
     words: String,
     still: String,
     frames: Vec<Frame>,
+    /// The position that is shown first; none where all are, if they have room.
+    first: Option<usize>,
     /// What the player of a timeline plays.
     player: Option<Json>,
 }
@@ -58,6 +60,12 @@ impl Figure {
     /// With positions that are stepped through, instead of the still picture, where there is a script.
     pub fn with_frames(mut self, frames: Vec<Frame>) -> Self {
         self.frames = frames;
+        self
+    }
+
+    /// Shows this position first.
+    pub fn starting_at(mut self, position: usize) -> Self {
+        self.first = Some(position);
         self
     }
 
@@ -119,7 +127,7 @@ impl Figure {
         });
         match (&self.player, self.frames.is_empty()) {
             (None, true) => None,
-            (None, false) => Some(Json::object([("frames", Json::list(frames))])),
+            (None, false) => Some(Json::object([("frames", Json::list(frames)), ("first", self.first.into())])),
             (Some(player), _) => Some(Json::object([("player", player.clone())])),
         }
     }

@@ -58,25 +58,25 @@ pub(super) struct Drawing<'a> {
 }
 
 /// All strips at once, side by side as far as there is room.
-pub(super) fn all(strips: &Strips) -> String {
-    let drawing = Drawing::of(strips, strips.last());
+pub(super) fn all(strips: &Strips) -> Svg {
+    let drawing = Drawing::of(strips, strips.last(), strips.strips.len() == 1);
     let mut svg = Svg::new();
     let shown: Vec<usize> = (0..strips.strips.len()).collect();
     let placed = drawing.arrange(&shown, drawing.columns());
     drawing.draw(&mut svg, &placed);
-    svg.finish(&strips.title(), &strips.description())
+    svg
 }
 
 /// One picture for each strip: every place as it was when that strip was taken.
-pub(super) fn positions(strips: &Strips) -> Vec<String> {
+pub(super) fn positions(strips: &Strips) -> Vec<Svg> {
     let mut places: Vec<usize> = Vec::new();
     for i in 0..strips.strips.len() {
         if !places.iter().any(|&first| same_place(strips.xray(first), strips.xray(i))) {
             places.push(i);
         }
     }
-    let mut drawing = Drawing::of(strips, strips.last());
-    let pictures: Vec<Svg> = (0..strips.strips.len())
+    let mut drawing = Drawing::of(strips, strips.last(), places.len() == 1);
+    (0..strips.strips.len())
         .map(|now| {
             drawing.now = now;
             let mut svg = Svg::new();
@@ -93,9 +93,7 @@ pub(super) fn positions(strips: &Strips) -> Vec<String> {
             drawing.draw(&mut svg, &placed);
             svg
         })
-        .collect();
-    let size = pictures.iter().map(Svg::size).fold((0.0, 0.0), |(w, h): (f64, f64), size| (w.max(size.0), h.max(size.1)));
-    pictures.iter().enumerate().map(|(now, svg)| svg.finish_sized(&strips.heading(now), &strips.title(), size)).collect()
+        .collect()
 }
 
 fn same_place(one: &XRay, other: &XRay) -> bool {
@@ -103,7 +101,7 @@ fn same_place(one: &XRay, other: &XRay) -> bool {
 }
 
 impl<'a> Drawing<'a> {
-    fn of(strips: &'a Strips, now: usize) -> Self {
+    fn of(strips: &'a Strips, now: usize, alone: bool) -> Self {
         let digits = strips.strips.iter().map(|(_, xray)| offset_width(xray.size())).max().unwrap_or(0);
         let (mut name, mut says): (f64, f64) = (0.0, 60.0);
         let rows: Vec<Vec<Row>> = strips.strips.iter().map(|(_, xray)| xray.rows()).collect();
@@ -115,7 +113,7 @@ impl<'a> Drawing<'a> {
             }
         }
         // Two strips have room beside each other on a page.
-        let (most_name, most_says) = if rows.len() > 1 { (122.0, 112.0) } else { (260.0, 220.0) };
+        let (most_name, most_says) = if alone { (260.0, 220.0) } else { (122.0, 112.0) };
         let name = name.min(most_name);
         let hex = 8.0 + Type::mono(11.0).width("0") * digits as f64 + 8.0;
         let name_at = hex + 16.0 * DIGIT + 10.0;

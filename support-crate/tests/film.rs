@@ -1,0 +1,142 @@
+//! The film of a future says what happened to it, and ends, whatever the future does.
+
+use pinlab::{lowered, prelude::*, probe::Film};
+use std::{
+    future::{pending, poll_fn},
+    sync::mpsc,
+    thread,
+};
+
+struct Pause(bool);
+
+impl Future for Pause {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// The line above the function.
+const ABOVE: u32 = line!();
+async fn greet(name: &'static str) -> String {
+    let val = String::from(name);
+    let val_ref = &val;
+    Pause(false).await;
+    yield_now().await;
+    format!("{val_ref}!")
+}
+
+#[test]
+fn each_poll_has_its_state_its_line_and_its_cause() {
+    let film = pinlab::film!(greet("Hello"));
+    let states: Vec<Option<&str>> = film.states().collect();
+    assert_eq!(states, [Some("Unresumed"), Some("Suspend0"), Some("Suspend1"), Some("Returned")]);
+    let text = film.to_string();
+    for fact in [
+        "⓪ before the first poll",
+        "① poll 1: Pending",
+        &format!("It waits in line {}: Pause(false).await;", ABOVE + 4),
+        "Polled: though nobody has woken it",
+        &format!("It waits in line {}: yield_now().await;", ABOVE + 5),
+        "Polled: woken during its last poll",
+        "③ poll 3: Ready",
+        "→ itself +0x10",
+        "3 polls, one address",
+        "it is done.",
+    ] {
+        assert!(text.contains(fact), "no {fact:?} in\n{text}");
+    }
+}
+
+#[test]
+fn it_stays_at_one_address_and_its_pointers_stay_right() {
+    let film = Film::named(greet("x"), &lowered!(greet));
+    let places: Vec<usize> = film.xrays().map(|xray| xray.address().usize()).collect();
+    assert!(places.iter().all(|place| *place == places[0]));
+    let pointers: Vec<usize> = film.xrays().map(|xray| xray.self_pointers().len()).collect();
+    assert_eq!(pointers, [0, 1, 1, 0]);
+}
+
+#[test]
+fn without_a_layout_it_says_what_it_does_not_know() {
+    let text = Film::of(greet("x")).to_string();
+    assert!(text.contains("Where in its source it stands is not known"), "{text}");
+}
+
+#[test]
+fn as_many_polls_as_were_asked_for() {
+    let film = Film::polled(pending::<()>(), 2);
+    assert_eq!((film.polls(), film.end()), (2, "2 polls were asked for."));
+    assert_eq!(Film::polled(async {}, 5).polls(), 1);
+}
+
+#[test]
+fn a_future_that_nobody_can_wake_does_not_go_on_for_ever() {
+    let film = Film::of(pending::<()>());
+    assert!(film.end().contains("nothing can ever wake it"), "{film}");
+    let rt = Runtime::new().unwrap();
+    let film = Film::on(&rt, pending::<()>());
+    assert!(film.end().contains("nothing can ever wake it"), "{film}");
+    let spins = Film::of(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    }));
+    assert!(spins.end().contains("64 polls are enough"), "{spins:?}");
+}
+
+#[test]
+fn a_panic_ends_it() {
+    let film = Film::of(async { panic!("on purpose") });
+    assert_eq!((film.polls(), film.end()), (1, "it panicked."));
+}
+
+#[test]
+fn a_wake_from_another_thread_is_told_as_one() {
+    let (send, receive) = mpsc::channel::<Waker>();
+    let helper = thread::spawn(move || {
+        let waker = receive.recv().unwrap();
+        thread::sleep(Duration::from_millis(20));
+        waker.wake();
+    });
+    let mut polls = 0;
+    let film = Film::of(poll_fn(move |cx| {
+        polls += 1;
+        if polls > 1 {
+            return Poll::Ready(());
+        }
+        send.send(cx.waker().clone()).unwrap();
+        Poll::Pending
+    }));
+    helper.join().unwrap();
+    assert_eq!(film.polls(), 2);
+    assert!(film.to_string().contains("woken by another thread, "), "{film}");
+}
+
+#[test]
+fn an_engine_drives_what_sleeps() {
+    let rt = Runtime::new().unwrap();
+    let film = Film::on(&rt, rt.handle().sleep(Duration::from_millis(3)));
+    assert_eq!(film.polls(), 2);
+    assert!(film.to_string().contains("woken on this thread, between two polls"), "{film}");
+}
+
+#[test]
+fn a_tenant_is_filmed_where_it_lives() {
+    let mut slot = FutureSlot::with(greet("Hello"));
+    let place = slot.address();
+    let film = slot.film_named(&lowered!(greet));
+    assert!(film.xrays().all(|xray| xray.address() == place));
+    assert_eq!(film.states().last(), Some(Some("Returned")));
+}
+
+#[test]
+fn a_long_film_keeps_its_still_picture_small_and_says_so() {
+    let mut polls = 0;
+    let film = Film::of(poll_fn(move |cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls > 40 { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    assert_eq!(film.polls(), 41);
+    assert!(film.figure().svg().contains("36 polls between them are left out here."), "{}", film.figure().svg());
+}
