@@ -43,6 +43,71 @@ async fn in_turn() -> u8 {
     first + second
 }
 
+/// Two tasks, a timer, a channel and a socket; and one poll that blocks.
+fn busy() -> std::io::Result<Timeline> {
+    let rt = Runtime::new()?;
+    rt.record();
+    let handle = rt.handle();
+    let listener = TcpListener::bind(&handle, "127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let (send, receive) = futures::channel::oneshot::channel::<u32>();
+    let messenger = handle.clone();
+    drop(rt.spawn(async move {
+        messenger.sleep(Duration::from_millis(20)).await;
+        std::thread::sleep(Duration::from_millis(30));
+        let _ = send.send(42);
+    }));
+    let client = handle.clone();
+    let connected = rt.spawn(async move { TcpStream::connect(&client, address).await.map(drop) });
+    rt.block_on(async {
+        let _ = listener.accept().await;
+        let _ = connected.await;
+        let _ = receive.await;
+        yield_now().await;
+    });
+    Ok(rt.stop_recording())
+}
+
+/// A waker that is dropped without being called, one that is called twice, and one that is called too late.
+fn faults() -> std::io::Result<Timeline> {
+    let rt = Runtime::new()?;
+    rt.record();
+    let handle = rt.handle();
+    let wakers = std::rc::Rc::new(std::cell::RefCell::new(Vec::<Waker>::new()));
+    let (kept, limit) = (wakers.clone(), handle.clone());
+    drop(rt.spawn(async move {
+        let waits = std::future::poll_fn(|cx| {
+            kept.borrow_mut().push(cx.waker().clone());
+            Poll::<()>::Pending
+        });
+        let _ = limit.timeout(Duration::from_millis(30), waits).await;
+    }));
+    rt.block_on(async {
+        handle.sleep(Duration::from_millis(5)).await;
+        wakers.borrow()[0].wake_by_ref();
+        wakers.borrow()[0].wake_by_ref();
+        handle.sleep(Duration::from_millis(5)).await;
+        wakers.borrow_mut().pop();
+        handle.sleep(Duration::from_millis(40)).await;
+        wakers.borrow()[0].wake_by_ref();
+    });
+    Ok(rt.stop_recording())
+}
+
+fn many() -> std::io::Result<Timeline> {
+    let rt = Runtime::new()?;
+    rt.record();
+    for _ in 0..40 {
+        drop(rt.spawn(async {
+            for _ in 0..1_000 {
+                yield_now().await;
+            }
+        }));
+    }
+    rt.run_until_stalled();
+    Ok(rt.stop_recording())
+}
+
 fn main() -> std::io::Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".into()));
     fs::create_dir_all(&folder)?;
@@ -63,6 +128,8 @@ fn main() -> std::io::Result<()> {
     let film = pinlab::film!(on & rt, nap(rt.handle(), "rested".into()));
     let alone = pinlab::film!(greet("Hello"));
     let figures = [
+        ("busy", busy()?.figure()),
+        ("faults", faults()?.figure()),
         ("film", film.figure()),
         ("film-alone", alone.figure()),
         ("one", XRay::beside(&[("", &before)]).figure()),
@@ -76,5 +143,9 @@ fn main() -> std::io::Result<()> {
         fs::write(folder.join(format!("{name}.svg")), figure.svg())?;
         println!("{name}\n{figure}\n");
     }
-    Ok(())
+    let (timeline, start) = (many()?, Instant::now());
+    let figure = timeline.figure();
+    println!("{} events: a figure in {:?}", timeline.entries().len(), start.elapsed());
+    figure.save(folder.join("many.html"))?;
+    timeline.save_json(folder.join("many.json"))
 }

@@ -5,8 +5,8 @@
   'use strict';
 
   /** @typedef {{label: string, says: string, svg: string}} Frame */
-  /** @typedef {{label: string, says: string, state: [string, string][]}} Moment */
-  /** @typedef {{names: string[], total: number, left: string, start: number[], steps: unknown[][]}} Recording */
+  /** @typedef {{step: number, at: number, end: number, time: string, says: string, state: [string, string][]}} Moment */
+  /** @typedef {{times: string, steps: string, legend: string, left: number, width: number, total: number, moments: Moment[]}} Recording */
 
   /**
    * @template {keyof HTMLElementTagNameMap} K
@@ -189,6 +189,59 @@
     if (first === null && frames.length < 4 && view.scrollWidth <= view.clientWidth && Number(still.getAttribute('width')) <= view.clientWidth) whole();
   };
 
+  /**
+   * @param {HTMLElement} figure @param {HTMLElement} view @param {Recording} film
+   */
+  const player = (figure, view, film) => {
+    const [times, steps, legend] = [film.times, film.steps, film.legend].map(drawn);
+    const says = make('p', { class: 'say', role: 'status' });
+    const state = make('dl', { class: 'state' });
+    const above = make('div', { class: 'view' });
+    const below = make('div', { class: 'view' });
+    above.append(times);
+    below.append(legend);
+    view.replaceChildren(steps);
+    view.before(above);
+    view.after(below);
+    const cursor = document.createElementNS(times.namespaceURI, 'rect');
+    cursor.setAttribute('class', 'cursor');
+    cursor.setAttribute('y', '62');
+    cursor.setAttribute('height', String(Number(times.getAttribute('height')) - 80));
+    times.append(cursor);
+    const columns = [...steps.querySelectorAll('.e')];
+    /** @param {number} time */
+    const x = (time) => film.left + film.width * Math.min(1, time / film.total);
+    const controls = stepper(figure, columns.length, 'Step', (at) => {
+      const moment = film.moments[at];
+      columns.forEach((column, i) => column.classList.toggle('now', i === at));
+      cursor.setAttribute('x', String(x(moment.at) - 1));
+      cursor.setAttribute('width', String(Math.max(2, x(moment.end) - x(moment.at))));
+      const column = /** @type {SVGGraphicsElement} */ (columns[at]).getBBox();
+      if (column.x < view.scrollLeft + film.left || column.x + column.width > view.scrollLeft + view.clientWidth - 30) {
+        view.scrollLeft = column.x - view.clientWidth / 2;
+      }
+      says.textContent = moment.says;
+      state.replaceChildren(...moment.state.flatMap(([what, how]) => [make('dt', {}, what), make('dd', {}, how)]));
+      return `step ${moment.step + 1}, at ${moment.time}`;
+    });
+    steps.addEventListener('click', (event) => {
+      const at = event.target instanceof Element ? columns.indexOf(/** @type {Element} */ (event.target.closest('.e'))) : -1;
+      if (at >= 0) controls.stop(), controls.step(at);
+    });
+    times.addEventListener('click', (event) => {
+      const time = (event.clientX - times.getBoundingClientRect().left - film.left) / film.width * film.total;
+      const at = film.moments.findIndex((moment) => moment.end >= time);
+      controls.stop();
+      controls.step(at < 0 ? columns.length - 1 : at);
+    });
+    above.after(controls.bar);
+    below.after(says, state);
+    view.tabIndex = 0;
+    view.setAttribute('role', 'group');
+    view.setAttribute('aria-label', 'step by step; the arrow keys go from one to the next');
+    controls.step(0);
+  };
+
   /** @param {HTMLElement} figure */
   const live = (figure) => {
     const view = /** @type {HTMLElement} */ (figure.querySelector('.view'));
@@ -201,6 +254,7 @@
     view.replaceChildren(still);
     if (figure.querySelector('.w')) view.after(say), say.textContent = HINT;
     else if (view.scrollWidth > view.clientWidth) view.tabIndex = 0;
+    if (more.player && more.player.moments.length) return player(figure, view, more.player);
     if (more.frames) stepped(figure, view, say, still, more.frames, more.first);
   };
 

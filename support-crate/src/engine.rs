@@ -20,7 +20,7 @@ mod snapshot;
 pub(crate) mod stall;
 
 use crate::foreign;
-use crate::observe::recorder::{By, Recorder, Step};
+use crate::observe::recorder::{By, Recorder, Step, Who};
 use crate::observe::snapshot::Snapshot;
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
@@ -159,7 +159,7 @@ impl Engine {
         self.clock.count_poll();
         match self.recorder().is_on() {
             false => poll(),
-            true => self.recorded(main, poll, is_done),
+            true => self.recorded(main.who(), poll, is_done),
         }
     }
 
@@ -206,13 +206,13 @@ impl Engine {
         let poll = |task| unsafe { self.tasks.poll(task) };
         match self.recorder().is_on() {
             false => poll(task),
-            true => self.recorded(&task.clone(), || poll(task), |done| *done == Some(true)),
+            true => self.recorded(task.who(), || poll(task), |done| *done == Some(true)),
         };
     }
 
     #[cold]
-    fn recorded<R>(&self, task: &TaskRef, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
-        let who = task.who();
+    /// Holds no reference to the task: the snapshot would take it for a waker.
+    fn recorded<R>(&self, who: Who, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
         self.recorder().record(Step::Begin { task: who });
         let at_work = self.recorder().at_work(By::Task(who));
         let polled = poll();

@@ -1,133 +1,227 @@
-//! The picture of a timeline: a lane for the engine, one for each task, one for the reactor.
+//! The picture of a timeline: what happened, step by step and true to time, as a still picture and as a player.
 //!
-//! Polls take microseconds and sleeps take milliseconds: to scale, one or the other would vanish. So each step has its own room, in
-//! order, a sleep the more of it the longer it took, and the axis says what time it was.
+//! ```text
+//! times   true to time: a poll of 150 ms fills the picture beside one of 2 µs     steps    each step has its room, in lanes
+//! story   what a step means, what led to it, and the engine's state after it      chrome   the same events for other tools
+//! ```
+//!
+//! Invariants:
+//! 1. What is left out is counted, on the picture.
+//! 2. Each kind of wake has a mark of its own, and only the marks that are there are explained.
 
-use super::timeline::{Entry, Source, Timeline, What, milliseconds};
-use crate::show::{Colour, Svg, Type, colour, elide};
-use std::time::Duration;
+mod chrome;
+mod steps;
+mod story;
+mod times;
 
-/// More steps than this are left to the text.
-const MOST_STEPS: usize = 90;
-/// More tasks than this share the last lane.
-const MOST_TASKS: usize = 10;
+use super::timeline::{Source, Timeline, What};
+use crate::show::{Figure, Svg, Type, colour, json::Json, text::counted};
+use std::{io, path::Path, time::Duration};
+use story::Story;
 
-const LEFT: f64 = 190.0;
-const TOP: f64 = 96.0;
-const LANE: f64 = 46.0;
+/// Steps of the still picture.
+const STILL: usize = 110;
+/// Steps of the player.
+const LIVE: usize = 500;
+/// Lanes of tasks; more tasks share the last one.
+const LANES: usize = 10;
+/// Lines of text beside the picture.
+const LINES: usize = 400;
+/// How wide a picture may be.
+const PAGE: f64 = 980.0;
 
-/// What an entry needs of the width, in pixels.
-fn room(what: What) -> f64 {
-    match what {
-        What::Parked { took } => 70.0 + 28.0 * (1.0 + took.as_secs_f64() * 1e3).ln().min(5.0),
-        What::Polled { .. } => 24.0,
-        What::Spawned { .. } | What::Woken { .. } => 16.0,
-        What::TimerFired { .. } | What::SocketReady { .. } => 20.0,
+const SMALL: Type = Type::sans(12.0).fill(colour::FAINT);
+const NAME: Type = Type::mono(12.0);
+
+/// The lanes of a picture: the engine, the tasks, the reactor.
+struct Lanes {
+    names: Vec<String>,
+    /// The width of the longest name.
+    left: f64,
+    tasks: usize,
+}
+
+impl Lanes {
+    fn of(timeline: &Timeline) -> Self {
+        let tasks = timeline.tasks().min(LANES);
+        let mut names = vec!["engine".to_owned()];
+        for task in 0..tasks {
+            let others = timeline.tasks() - task;
+            let shared = task + 1 == LANES && others > 1;
+            names.push(if shared { format!("{others} more tasks") } else { format!("#{task} {}", timeline.name(task)) });
+        }
+        names.push("reactor".into());
+        let longest = names.iter().map(|name| NAME.width(name)).fold(60.0, f64::max).min(210.0);
+        Self { names, left: Svg::MARGIN + longest + 14.0, tasks }
+    }
+
+    fn task(&self, task: usize) -> usize {
+        1 + task.min(self.tasks.saturating_sub(1))
+    }
+
+    fn reactor(&self) -> usize {
+        self.names.len() - 1
+    }
+
+    fn source(&self, source: Source) -> usize {
+        match source {
+            Source::Task(task) => self.task(task),
+            Source::Timer | Source::Socket => self.reactor(),
+            Source::OtherThread | Source::Outside => 0,
+        }
+    }
+
+    /// Writes the names, and a line along each lane.
+    fn draw(&self, svg: &mut Svg, top: f64, step: f64, right: f64) {
+        for (i, name) in self.names.iter().enumerate() {
+            let y = top + step * i as f64;
+            svg.text(Svg::MARGIN, y + 4.0, &NAME.fit(name, self.left - Svg::MARGIN - 10.0), NAME);
+            svg.line((self.left - 4.0, y), (right, y), colour::LINE);
+        }
     }
 }
 
-/// Draws it.
-pub(super) fn draw(timeline: &Timeline) -> String {
-    let shown = &timeline.entries()[..timeline.entries().len().min(MOST_STEPS)];
-    let tasks = timeline.tasks().clamp(1, MOST_TASKS);
-    let reactor = tasks + 1;
-    let lane_y = |lane: usize| TOP + LANE * lane as f64;
-    let task_y = |task: usize| lane_y(1 + task.min(tasks - 1));
-    let source_y = |source: Source| match source {
-        Source::Task(task) => task_y(task),
-        Source::Timer | Source::Socket => lane_y(reactor),
-        Source::OtherThread | Source::Outside => lane_y(0),
-    };
-    let width = (LEFT + shown.iter().map(|entry| room(entry.what)).sum::<f64>() + 40.0).max(760.0);
-    let bottom = lane_y(reactor) + 34.0;
+/// Which steps are shown: the first and the last, as many as there is room for.
+fn shown(count: usize, most: usize) -> Vec<usize> {
+    if count <= most {
+        return (0..count).collect();
+    }
+    let tail = most / 4;
+    (0..most - tail).chain(count - tail..count).collect()
+}
 
-    let mut svg = Svg::new();
-    svg.timed();
-    let slept = format!(
-        "{} in all; the thread slept for {} of it. Each step has its own room: widths are not to scale.",
-        milliseconds(timeline.total()),
-        milliseconds(timeline.parked())
-    );
-    svg.text(30.0, 34.0, &timeline.headline(), Type::sans(14.0).bold());
-    svg.text(30.0, 53.0, &slept, Type::sans(12.0).fill(colour::FAINT));
-
-    let name = |svg: &mut Svg, lane: usize, text: &str| {
-        svg.text(30.0, lane_y(lane) + 4.0, &elide(text, 22), Type::mono(12.0));
-        svg.line((LEFT - 8.0, lane_y(lane)), (width - 20.0, lane_y(lane)), colour::LINE);
-    };
-    name(&mut svg, 0, "engine");
-    for task in 0..timeline.tasks().min(tasks) {
-        let others = timeline.tasks() - task;
-        let is_shared = task == tasks - 1 && others > 1;
-        name(
-            &mut svg,
-            1 + task,
-            &if is_shared { format!("{others} more tasks") } else { format!("#{task} {}", timeline.name(task)) },
+impl Timeline {
+    fn heading(&self, svg: &mut Svg, story: &Story<'_>) {
+        let bold = Type::sans(14.0).bold();
+        svg.text(Svg::MARGIN, 28.0, &self.headline(), bold);
+        let slept = format!(
+            "{} in all; the engine slept for {} of it.{}",
+            brief(self.total()),
+            brief(self.parked()),
+            story.warning().map(|warning| format!(" {warning}")).unwrap_or_default()
         );
+        svg.paragraph(Svg::MARGIN, 47.0, PAGE - 2.0 * Svg::MARGIN, 17.0, &slept, SMALL);
     }
-    name(&mut svg, reactor, "reactor");
 
-    let mut x = LEFT;
-    let mut last_label = f64::NEG_INFINITY;
-    for &Entry { at, what } in shown {
-        let wide = room(what);
-        let middle = x + wide / 2.0;
-        match what {
-            What::Parked { took } => {
-                svg.rect((x + 3.0, lane_y(0) - 11.0), (wide - 6.0, 22.0), 4.0, colour::GREY, colour::FAINT);
-                let text = format!("asleep {}", brief(took));
-                svg.text(middle, lane_y(0) + 4.0, &text, Type::sans(11.0).fill(colour::FAINT).middle());
-            }
-            What::Polled { task, ready, .. } => {
-                let (letter, ground, ink) =
-                    if ready { ("R", colour::TEAL_GROUND, colour::TEAL) } else { ("P", colour::AMBER_GROUND, colour::AMBER) };
-                svg.rect((x + 3.0, task_y(task) - 12.0), (18.0, 24.0), 4.0, ground, ink);
-                svg.text(x + 12.0, task_y(task) + 4.0, letter, Type::sans(12.0).fill(ink).bold().middle());
-            }
-            What::Spawned { task, by } => arrow(&mut svg, middle, source_y(by), task_y(task), colour::FAINT, false),
-            What::Woken { task, by, queued } => {
-                arrow(&mut svg, middle, source_y(by), task_y(task), if queued { colour::BLUE } else { colour::FAINT }, !queued);
-            }
-            What::TimerFired { .. } => mark(&mut svg, middle, lane_y(reactor), "t"),
-            What::SocketReady { readable, .. } => mark(&mut svg, middle, lane_y(reactor), if readable { "r" } else { "w" }),
+    /// The picture with all that is known about it: true to time and step by step; where there is a script, a player.
+    pub fn figure(&self) -> Figure {
+        let (story, lanes) = (Story::of(self), Lanes::of(self));
+        let title = "Timeline of an engine";
+        let description = format!(
+            "{}. {} in all, {} of it asleep.{}",
+            self.headline(),
+            brief(self.total()),
+            brief(self.parked()),
+            story.warning().map(|warning| format!(" {warning}")).unwrap_or_default()
+        );
+
+        let mut still = Svg::new();
+        still.timed();
+        self.heading(&mut still, &story);
+        let top = still.bottom() + 8.0;
+        times::draw(&mut still, self, &lanes, top);
+        let steps = shown(self.entries().len(), STILL);
+        let top = still.bottom() + 10.0;
+        steps::draw(&mut still, &story, &lanes, &steps, top, Some(PAGE));
+        steps::legend(&mut still, &story, &steps);
+
+        let steps = shown(self.entries().len(), LIVE);
+        let mut live = Svg::new();
+        steps::draw(&mut live, &story, &lanes, &steps, 4.0, None);
+        let mut times = Svg::new();
+        self.heading(&mut times, &story);
+        let top = times.bottom() + 8.0;
+        let scale = times::draw(&mut times, self, &lanes, top);
+        let mut legend = Svg::new();
+        steps::legend(&mut legend, &story, &steps);
+
+        let moments = steps.iter().map(|&step| story.moment(step));
+        let player = Json::object([
+            ("times", Json::from(times.finish("True to time", "").as_str())),
+            ("steps", Json::from(live.finish("Step by step", "").as_str())),
+            ("legend", Json::from(legend.finish("Marks", "").as_str())),
+            ("left", Json::from(scale.left)),
+            ("width", Json::from(scale.width)),
+            ("total", Json::from(self.total().as_secs_f64())),
+            ("moments", Json::list(moments)),
+        ]);
+        Figure::new(title, description.clone(), self.words(), still.finish(title, &description)).with_player(player)
+    }
+
+    /// The text, of which a page takes only so much.
+    fn words(&self) -> String {
+        let text = self.to_string();
+        let lines = text.lines().count();
+        if lines <= LINES {
+            return text;
         }
-        if x - last_label > 78.0 {
-            svg.line((x + 3.0, bottom - 4.0), (x + 3.0, bottom + 2.0), colour::FAINT);
-            svg.text(x + 3.0, bottom + 15.0, &milliseconds(at), Type::sans(11.0).fill(colour::FAINT).middle());
-            last_label = x;
-        }
-        x += wide;
+        let mut head: Vec<&str> = text.lines().take(LINES).collect();
+        let more = format!(
+            "… and {}: print the timeline, or save_json it and open it in Perfetto",
+            counted(lines - LINES, "line", "lines")
+        );
+        head.push(&more);
+        head.join("\n")
     }
 
-    let key = "P polled, Pending    R polled, Ready    → wake (dashed: queued already, or complete)    grey → spawn    t timer    r / w socket readable / writable";
-    svg.text(30.0, bottom + 36.0, key, Type::sans(11.0).fill(colour::FAINT));
-    let more = timeline.entries().len() - shown.len();
-    if more > 0 {
-        svg.text(30.0, bottom + 54.0, &format!("… and {more} more steps: print the timeline to read them all"), Type::sans(11.0));
+    /// The picture, as SVG.
+    pub fn svg(&self) -> String {
+        self.figure().svg().to_owned()
     }
-    svg.finish("Timeline of an engine", &timeline.headline())
-}
 
-/// From one lane to another at one time; to its own lane, a bow.
-fn arrow(svg: &mut Svg, x: f64, from: f64, to: f64, stroke: Colour, dashed: bool) {
-    if from == to {
-        svg.arrow((x - 6.0, to - 13.0), ((x - 6.0, to - 26.0), (x + 6.0, to - 26.0)), (x + 6.0, to - 13.0), stroke, dashed);
-        return;
+    /// Shows it in a notebook.
+    pub fn evcxr_display(&self) {
+        self.figure().evcxr_display();
     }
-    let towards = (to - from).signum();
-    let (from, to) = (from + 8.0 * towards, to - 13.0 * towards);
-    svg.arrow((x, from), ((x, from + (to - from) / 3.0), (x, to - (to - from) / 3.0)), (x, to), stroke, dashed);
+
+    /// Writes the player as a page of its own, in one file that fetches nothing.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let rt = pinlab::Runtime::new()?;
+    /// rt.record();
+    /// rt.block_on(pinlab::yield_now());
+    /// # let path = std::env::temp_dir().join(format!("pinlab-{}.html", std::process::id()));
+    /// rt.stop_recording().save(&path)?; // "trace.html", say
+    /// # std::fs::remove_file(path)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.figure().save(path)
+    }
+
+    /// The events in Chrome's trace event format, which Perfetto (`ui.perfetto.dev`) and `chrome://tracing` open: times in microseconds.
+    pub fn to_json(&self) -> String {
+        chrome::trace(self)
+    }
+
+    /// Writes [`to_json`](Timeline::to_json) to a file: for recordings that are too long for a page.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_json(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        std::fs::write(path, self.to_json())
+    }
 }
 
-fn mark(svg: &mut Svg, x: f64, y: f64, letter: &str) {
-    svg.rect((x - 8.0, y - 8.0), (16.0, 16.0), 8.0, colour::BLUE_GROUND, colour::BLUE);
-    svg.text(x, y + 4.0, letter, Type::sans(11.0).fill(colour::BLUE).bold().middle());
-}
-
+/// A time as briefly as it can be read.
 fn brief(time: Duration) -> String {
-    if time < Duration::from_millis(1) {
-        format!("{:.0} µs", time.as_secs_f64() * 1e6)
-    } else {
-        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    let seconds = time.as_secs_f64();
+    match seconds {
+        _ if seconds < 1e-6 => format!("{:.0} ns", seconds * 1e9),
+        _ if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
+        _ if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
+}
+
+/// How long something took, if it took time.
+fn took(what: What) -> Option<Duration> {
+    match what {
+        What::Polled { took, .. } | What::Parked { took } => Some(took),
+        _ => None,
     }
 }

@@ -1,8 +1,7 @@
 //! The timeline: what an engine did, as data and as text.
 
-use super::picture;
 use super::snapshot::Snapshot;
-use crate::show;
+use crate::show::text::counted;
 use std::fmt;
 use std::time::Duration;
 
@@ -160,21 +159,11 @@ impl Timeline {
         self.left_out
     }
 
-    /// The picture, as SVG.
-    pub fn svg(&self) -> String {
-        picture::draw(self)
-    }
-
-    /// Shows it in a notebook.
-    pub fn evcxr_display(&self) {
-        show::to_notebook(&[("image/svg+xml", &self.svg()), ("text/plain", &self.to_string())]);
-    }
-
     pub(super) fn headline(&self) -> String {
         let parks = self.entries.iter().filter(|entry| matches!(entry.what, What::Parked { .. })).count();
-        let tasks = self.names.len();
         let more = if self.left_out > 0 { format!(", {} more steps not kept", self.left_out) } else { String::new() };
-        format!("{tasks} tasks, {} polls, {parks} sleeps{more}", self.polls(None))
+        let (tasks, polls) = (counted(self.names.len(), "task", "tasks"), counted(self.polls(None), "poll", "polls"));
+        format!("{tasks}, {polls}, {}{more}", counted(parks, "sleep", "sleeps"))
     }
 
     fn describe(&self, what: What, timed: bool) -> String {

@@ -44,7 +44,7 @@ impl Body {
 pub(crate) fn bodies(mir: &str, source: &str) -> HashMap<String, Arc<Body>> {
     let lines: Vec<&str> = source.lines().collect();
     let mut all: HashMap<String, Body> = HashMap::new();
-    let mut current: Option<(String, Option<(String, usize, usize)>)> = None;
+    let mut current: Option<(String, Option<Span>)> = None;
     for line in mir.lines().filter(|line| !line.starts_with("print-type-size")) {
         if let Some(header) = line.strip_prefix("fn ") {
             let body = header.split_once("Pin<&mut {async").and_then(|(_, rest)| rest.split_once("}>"));
@@ -81,8 +81,11 @@ pub(crate) fn bodies(mir: &str, source: &str) -> HashMap<String, Arc<Body>> {
     all.into_iter().map(|(future, body)| (future, Arc::new(body))).collect()
 }
 
-/// The file, the first and the last line of `4 at src/lib.rs:5:15: 5:20`.
-fn span(text: &str) -> Option<(String, usize, usize)> {
+/// A file, the first and the last line in it.
+type Span = (String, usize, usize);
+
+/// The span in `4 at src/lib.rs:5:15: 5:20`.
+fn span(text: &str) -> Option<Span> {
     let (_, at) = text.split_once(" at ")?;
     let (start, end) = at.trim().rsplit_once(": ")?;
     let last = end.split(':').next()?.parse().ok()?;

@@ -69,7 +69,6 @@ impl Figure {
         self
     }
 
-    #[expect(dead_code, reason = "the player of timelines comes next")]
     pub(crate) fn with_player(mut self, player: Json) -> Self {
         self.player = Some(player);
         self

@@ -1,0 +1,329 @@
+//! What each step means: what led to it, and how the engine stands after it.
+//!
+//! The queue is played back from the events alone. What else is known of the engine's state (who holds whose waker, which timers and
+//! sockets are armed) comes from the snapshots of the recording, as far as it kept any.
+
+use super::{brief, took};
+use crate::observe::{
+    snapshot::{Snapshot, TaskPhase, TaskState, WakerPlace},
+    timeline::{Source, Timeline, What},
+};
+use crate::show::{json::Json, text::counted};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A poll that takes longer holds up everybody else: it is told.
+const LONG: Duration = Duration::from_millis(10);
+
+/// What became of a wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It queued the task.
+    Queued,
+    /// The task queued itself, while it was polled.
+    Itself,
+    /// The task was queued already.
+    Doubled,
+    /// The task was complete.
+    TooLate,
+}
+
+pub(super) struct Story<'t> {
+    pub(super) timeline: &'t Timeline,
+    /// Of each wake, by the number of its step.
+    fates: Vec<Option<Fate>>,
+    /// The step that led to a poll.
+    causes: Vec<Option<usize>>,
+    /// The queue after each step, kept for every so many of them.
+    queues: Vec<Vec<usize>>,
+    /// After a step: the tasks of which a waker was dropped that nobody had called, and those whose waker nobody holds any more.
+    losses: BTreeMap<usize, Vec<(usize, Loss)>>,
+}
+
+/// What can go wrong with a waker and is not an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// One of them was dropped, and the task was not woken.
+    Dropped,
+    /// Nobody holds one: the task can never be woken.
+    Nowhere,
+}
+
+/// The queue is kept after every so many steps, and played on from there.
+const EVERY: usize = 256;
+
+impl<'t> Story<'t> {
+    pub(super) fn of(timeline: &'t Timeline) -> Self {
+        let entries = timeline.entries();
+        let mut complete = vec![false; timeline.tasks()];
+        let mut woken: Vec<Option<usize>> = vec![None; timeline.tasks()];
+        let (mut fates, mut causes, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+        let mut queue = Vec::new();
+        let mut polled = None;
+        for (step, entry) in entries.iter().enumerate() {
+            if step % EVERY == 0 {
+                queues.push(queue.clone());
+            }
+            let (mut fate, mut cause) = (None, None);
+            match entry.what {
+                What::Spawned { task, .. } => woken[task] = Some(step),
+                What::Polled { task, ready, .. } => {
+                    cause = woken[task].take();
+                    complete[task] |= ready;
+                    polled = Some(task);
+                }
+                What::Woken { task, by, queued } => {
+                    fate = Some(match (queued, by) {
+                        (true, Source::Task(waker)) if waker == task && polled == Some(task) => Fate::Itself,
+                        (true, _) => Fate::Queued,
+                        (false, _) if complete[task] && polled != Some(task) => Fate::TooLate,
+                        (false, _) => Fate::Doubled,
+                    });
+                    if queued {
+                        woken[task] = Some(step);
+                    }
+                }
+                _ => {}
+            }
+            play(&mut queue, entry.what);
+            fates.push(fate);
+            causes.push(cause);
+        }
+        Self { timeline, fates, causes, queues, losses: losses(timeline) }
+    }
+
+    pub(super) fn fate(&self, step: usize) -> Option<Fate> {
+        self.fates[step]
+    }
+
+    /// What a reader should be told before all else: a poll that held up everything.
+    pub(super) fn warning(&self) -> Option<String> {
+        let polls = self.timeline.entries().iter().filter_map(|entry| match entry.what {
+            What::Polled { task, took, .. } => Some((took, task)),
+            _ => None,
+        });
+        let (longest, task) = polls.max()?;
+        (longest >= LONG).then(|| format!("One poll of #{task} took {}: nobody else ran meanwhile.", brief(longest)))
+    }
+
+    /// What went wrong with wakers at a step.
+    pub(super) fn losses(&self, step: usize) -> &[(usize, Loss)] {
+        self.losses.get(&step).map_or(&[], Vec::as_slice)
+    }
+
+    fn queue(&self, step: usize) -> Vec<usize> {
+        let mut queue = self.queues[step / EVERY].clone();
+        for entry in &self.timeline.entries()[step / EVERY * EVERY..=step] {
+            play(&mut queue, entry.what);
+        }
+        queue
+    }
+
+    fn task(&self, task: usize) -> String {
+        format!("#{task} {}", self.timeline.name(task))
+    }
+
+    fn source(&self, step: usize, by: Source) -> String {
+        let before = self.timeline.entries()[..step].iter().rev().take(8);
+        match by {
+            Source::Task(task) => self.task(task),
+            Source::Timer => "a timer that fired".into(),
+            Source::Socket => {
+                let socket = before.filter_map(|entry| match entry.what {
+                    What::SocketReady { source, readable, writable } => {
+                        Some(format!("socket {source} is {}", sides(readable, writable)))
+                    }
+                    _ => None,
+                });
+                socket.into_iter().next().unwrap_or_else(|| "a socket that is ready".into())
+            }
+            Source::OtherThread => "another thread".into(),
+            Source::Outside => "code outside of any task".into(),
+        }
+    }
+
+    /// A step in words, with what led to it.
+    pub(super) fn says(&self, step: usize) -> String {
+        let lost = self.losses(step).iter().map(|&(task, loss)| match loss {
+            Loss::Dropped => {
+                format!(" A waker of {} was dropped, and nobody has called it: a wake may be lost.", self.task(task))
+            }
+            Loss::Nowhere => format!(" Nobody holds a waker of {} any more: nothing can wake it.", self.task(task)),
+        });
+        self.event(step) + &lost.collect::<String>()
+    }
+
+    fn event(&self, step: usize) -> String {
+        match self.timeline.entries()[step].what {
+            What::Spawned { task, by } => {
+                format!("{} is spawned by {}, and so is queued.", self.task(task), self.source(step, by))
+            }
+            What::Polled { task, took, ready } => {
+                let because = self.causes[step].map_or_else(
+                    || "It was queued before the recording, or is what block_on drives.".to_owned(),
+                    |cause| match self.timeline.entries()[cause].what {
+                        What::Woken { by, .. } => format!("It was woken by {}.", self.source(cause, by)),
+                        _ => "It was spawned.".to_owned(),
+                    },
+                );
+                let long = if took >= LONG { " Nobody else ran meanwhile." } else { "" };
+                let outcome = if ready { "Ready" } else { "Pending" };
+                format!("{} is polled for {}: {outcome}. {because}{long}", self.task(task), brief(took))
+            }
+            What::Woken { task, by, .. } => {
+                let (task, by) = (self.task(task), self.source(step, by));
+                let by = if by.starts_with("socket ") { by } else { format!("woken by {by}") };
+                match self.fate(step) {
+                    Some(Fate::Itself) => {
+                        format!("{task} wakes itself while it is polled: it is queued again, behind the others.")
+                    }
+                    Some(Fate::Doubled) => format!("{task}: {by}, and it is queued already. A second wake adds nothing."),
+                    Some(Fate::TooLate) => format!("{task}: {by}, and it is complete. The wake is too late, and does nothing."),
+                    _ => format!("{task}: {by}, so it is queued."),
+                }
+            }
+            What::Parked { took } => {
+                format!("Nothing is queued: the engine sleeps for {}, until the system has something to tell.", brief(took))
+            }
+            What::TimerFired { late } => format!("A timer fires, {} after its deadline.", brief(late)),
+            What::SocketReady { source, readable, writable } => {
+                format!("The system says: socket {source} is {}.", sides(readable, writable))
+            }
+        }
+    }
+
+    /// What a player shows at a step.
+    pub(super) fn moment(&self, step: usize) -> Json {
+        let entry = &self.timeline.entries()[step];
+        let state =
+            self.state(step).into_iter().map(|(what, how)| Json::list([Json::from(what.as_str()), Json::from(how.as_str())]));
+        let end = entry.at + took(entry.what).unwrap_or_default();
+        Json::object([
+            ("step", step.into()),
+            ("at", entry.at.as_secs_f64().into()),
+            ("end", end.as_secs_f64().into()),
+            ("time", Json::from(super::brief(entry.at).as_str())),
+            ("says", Json::from(self.says(step).as_str())),
+            ("state", Json::list(state)),
+        ])
+    }
+
+    /// How the engine stands after a step.
+    fn state(&self, step: usize) -> Vec<(String, String)> {
+        let queue: Vec<String> = self.queue(step).into_iter().map(|task| self.task(task)).collect();
+        let queue = if queue.is_empty() { "empty".to_owned() } else { queue.join(", then ") };
+        let mut rows = vec![("queue".to_owned(), queue)];
+        // A poll is an entry at its beginning; its snapshot is taken at its end.
+        let snapshots = self.timeline.snapshots();
+        let polled = matches!(self.timeline.entries()[step].what, What::Polled { .. });
+        let at = snapshots.partition_point(|snapshot| snapshot.entries <= step);
+        let snapshot = if polled { snapshots.get(at) } else { self.timeline.snapshot_after(step + 1) };
+        let Some(snapshot) = snapshot else {
+            rows.push(("the rest".into(), "not known: the recording kept no snapshot of this moment".into()));
+            return rows;
+        };
+        for task in snapshot.tasks.iter().filter(|task| task.phase != TaskPhase::Done).take(12) {
+            rows.push((self.task(task.task), self.task_says(task, snapshot)));
+        }
+        let timers: Vec<String> = snapshot
+            .timers
+            .iter()
+            .take(8)
+            .map(|timer| {
+                let whose = timer.wakes.map_or_else(|| "somebody".to_owned(), |task| format!("#{task}"));
+                format!("due in {}, for {whose}", brief(timer.due_in))
+            })
+            .collect();
+        rows.push(("timers".into(), if timers.is_empty() { "none".into() } else { timers.join("; ") }));
+        let sockets: Vec<String> = snapshot
+            .sources
+            .iter()
+            .filter_map(|source| {
+                let side = |side: &crate::observe::snapshot::SideState, what: &str| {
+                    let who: Vec<String> = side
+                        .waiting
+                        .iter()
+                        .map(|task| task.map_or_else(|| "somebody".into(), |task| format!("#{task}")))
+                        .collect();
+                    (!who.is_empty()).then(|| format!("{} waits until it is {what}", who.join(", ")))
+                };
+                let sides: Vec<String> =
+                    [side(&source.read, "readable"), side(&source.write, "writable")].into_iter().flatten().collect();
+                (!sides.is_empty()).then(|| format!("socket {}: {}", source.source, sides.join(", ")))
+            })
+            .take(8)
+            .collect();
+        rows.push(("sockets".into(), if sockets.is_empty() { "nobody waits for one".into() } else { sockets.join("; ") }));
+        rows
+    }
+
+    fn task_says(&self, task: &TaskState, snapshot: &Snapshot) -> String {
+        let phase = match task.phase {
+            TaskPhase::Waiting => "waits to be woken",
+            TaskPhase::Queued => "is queued",
+            TaskPhase::Polled => "is being polled",
+            TaskPhase::Cancelled => "is being dropped, unfinished",
+            TaskPhase::Done => "is done",
+        };
+        let places: Vec<String> = task
+            .wakers
+            .iter()
+            .map(|place| match *place {
+                WakerPlace::Timer(timer) => match snapshot.timers.get(timer) {
+                    Some(timer) => format!("with a timer (in {})", brief(timer.due_in)),
+                    None => "with a timer".into(),
+                },
+                WakerPlace::Source(source) => format!("with socket {source}"),
+                WakerPlace::Task(other) => format!("with #{other}, until that ends"),
+                WakerPlace::Elsewhere(n) => format!("{} elsewhere (a channel, a lock, a thread)", counted(n, "waker", "wakers")),
+            })
+            .collect();
+        let places =
+            if places.is_empty() { "nobody has its waker".to_owned() } else { format!("its waker is {}", places.join(", ")) };
+        format!("{phase}; {places}")
+    }
+}
+
+/// What the snapshots say of wakers that went away without a wake.
+fn losses(timeline: &Timeline) -> BTreeMap<usize, Vec<(usize, Loss)>> {
+    let mut losses: BTreeMap<usize, Vec<(usize, Loss)>> = BTreeMap::new();
+    let elsewhere = |task: &TaskState| -> usize {
+        let counts = task.wakers.iter().map(|place| if let WakerPlace::Elsewhere(n) = place { *n } else { 0 });
+        counts.sum()
+    };
+    for pair in timeline.snapshots().windows(2) {
+        let (before, after) = (&pair[0], &pair[1]);
+        let Some(step) = after.entries.checked_sub(1) else { continue };
+        for task in after.tasks.iter().filter(|task| task.phase == TaskPhase::Waiting) {
+            let between = &timeline.entries()[before.entries.min(after.entries)..after.entries];
+            let touched = between.iter().any(|entry| match entry.what {
+                What::Polled { task: one, .. } | What::Woken { task: one, .. } => one == task.task,
+                _ => false,
+            });
+            let was = before.tasks.iter().find(|was| was.task == task.task && was.phase == TaskPhase::Waiting);
+            if !touched && was.is_some_and(|was| elsewhere(was) > elsewhere(task)) {
+                losses.entry(step).or_default().push((task.task, Loss::Dropped));
+            }
+            if task.wakers.is_empty() && was.is_none_or(|was| !was.wakers.is_empty()) {
+                losses.entry(step).or_default().push((task.task, Loss::Nowhere));
+            }
+        }
+    }
+    losses
+}
+
+/// What a step does to the queue.
+fn play(queue: &mut Vec<usize>, what: What) {
+    match what {
+        What::Spawned { task, .. } | What::Woken { task, queued: true, .. } => queue.push(task),
+        What::Polled { task, .. } => queue.retain(|&queued| queued != task),
+        _ => {}
+    }
+}
+
+fn sides(readable: bool, writable: bool) -> &'static str {
+    match (readable, writable) {
+        (true, true) => "readable and writable",
+        (true, false) => "readable",
+        _ => "writable",
+    }
+}
