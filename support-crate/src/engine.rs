@@ -25,6 +25,7 @@ use crate::observe::snapshot::Snapshot;
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
 use crate::sync::thread;
+use crate::task::state::Phase;
 use crate::task::tasks::Tasks;
 use crate::task::{Message, Remote, TaskRef};
 use crate::timers::Timers;
@@ -198,8 +199,8 @@ impl Engine {
     /// Polls one task that was taken from the queue, if there is something to poll.
     #[inline]
     fn poll_task(&self, task: TaskRef) {
-        if task.is_over() {
-            return;
+        if task.phase() != Phase::Idle {
+            return; // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: it came from this engine's queue; and the loop runs (E3).
@@ -355,6 +356,7 @@ impl Engine {
 
     /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
     pub(crate) fn close(&self) {
+        let whole = foreign::NoUnwind;
         if let Some(main) = self.main.take() {
             self.tasks.abort(&main);
         }
@@ -375,6 +377,7 @@ impl Engine {
         self.tasks.remote.set_closed();
         self.reactor.borrow_mut().close();
         self.tasks.let_go();
+        std::mem::forget(whole);
     }
 }
 

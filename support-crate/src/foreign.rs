@@ -23,6 +23,18 @@ use std::task::{Context, Poll, Waker};
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
+/// So many panics of payloads' drops are followed, one inside the other.
+const PAYLOADS: usize = 8;
+
+/// Where stopping half-way would leave what others rely on: a panic that comes through here, against F3, ends the process.
+pub(crate) struct NoUnwind;
+
+impl Drop for NoUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
 /// Polls a future; a panic is a result like another.
 #[inline(always)]
 pub(crate) fn poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Result<Poll<F::Output>, Payload> {
@@ -49,11 +61,14 @@ pub(crate) fn wake(waker: Waker) {
     quietly(|| waker.wake());
 }
 
-/// What a panic carries may panic in its own drop: then that is the end of it, and its contents leak.
+/// What a panic carries may panic in its own drop, and what that carries again. Past some depth that is taken for a joke, and its contents leak.
 fn quietly(foreign: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
-        && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
-    {
-        std::mem::forget(worse);
+    let Err(mut payload) = catch_unwind(AssertUnwindSafe(foreign)) else { return };
+    for _ in 0..PAYLOADS {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
     }
+    std::mem::forget(payload);
 }

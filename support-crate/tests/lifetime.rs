@@ -161,6 +161,43 @@ fn a_future_may_own_the_runtime_that_runs_it() {
     assert!(pinlab::block_on(handle.spawn(async {})).expect_err("the runtime is gone").is_cancelled());
 }
 
+/// Clones that are forgotten count for ever. Those that other threads make are added to the others by a message, which must not carry the count past its
+/// end, for then the task would be freed while they are about.
+#[test]
+#[cfg_attr(miri, ignore = "counts to thirty million")]
+fn a_task_with_too_many_wakers_ends_the_process_and_not_its_memory() {
+    const MOST: usize = 1 << 24;
+    if std::env::var_os("PINLAB_TOO_MANY").is_none() {
+        let program = std::env::current_exe().expect("this test");
+        let name = "a_task_with_too_many_wakers_ends_the_process_and_not_its_memory";
+        let output = std::process::Command::new(program)
+            .args(["--exact", name, "--nocapture"])
+            .env("PINLAB_TOO_MANY", "")
+            .output()
+            .expect("this test can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("wakers: something clones them without end"),
+            "{:?} {said}",
+            output.status
+        );
+        return;
+    }
+    let rt = runtime();
+    let keeps = Keeps::default();
+    drop(rt.spawn(keeps.clone()));
+    for _ in 0..3 {
+        rt.run_until_stalled();
+        let waker = keeps.take().expect("polled");
+        let forget_many = move || {
+            (1..MOST).for_each(|_| std::mem::forget(waker.clone()));
+            waker.wake();
+        };
+        thread::spawn(forget_many).join().expect("no panic");
+    }
+    println!("three times {MOST} wakers, and nothing was said");
+}
+
 // ---- bug classes 13 to 20 ------------------------------------------------------------------------------------
 
 /// Row 13.

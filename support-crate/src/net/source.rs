@@ -40,7 +40,8 @@ impl<T: AsSource> Async<T> {
     where
         T: 'static,
     {
-        let key = handle.engine().reactor().insert(raw(&io))?;
+        let raw = raw(&io); // foreign code: before anything is borrowed
+        let key = handle.engine().reactor().insert(raw)?;
         let source = Self { handle: handle.clone(), key, io: Some(io) }; // leaves again if what follows fails
         SockRef::from(source.get_ref()).set_nonblocking(true)?;
         Ok(source)

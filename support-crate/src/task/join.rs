@@ -1,6 +1,7 @@
 //! Waiting for a task: its handle, and what may have become of it instead of an output.
 
 use super::TaskRef;
+use crate::foreign;
 #[cfg(feature = "probes")]
 use crate::probe::Address;
 use std::any::Any;
@@ -59,9 +60,9 @@ impl<T> JoinHandle<T> {
             // Foreign code, which may even have driven the engine, or dropped the runtime.
             let waker = waker.clone();
             if let Some(tasks) = task.hold() {
-                drop(tasks.swap_joiner(task, Some(waker)));
+                foreign::discard(tasks.swap_joiner(task, Some(waker)));
                 if task.is_over() {
-                    drop(tasks.swap_joiner(task, None)); // nobody will call it any more
+                    foreign::discard(tasks.swap_joiner(task, None)); // nobody will call it any more
                 }
             }
         }
@@ -104,7 +105,7 @@ impl<T> Drop for JoinHandle<T> {
         } else if header.joiner.is_somebody()
             && let Some(tasks) = self.task.hold()
         {
-            drop(tasks.swap_joiner(&self.task, None));
+            foreign::discard(tasks.swap_joiner(&self.task, None));
         }
     }
 }

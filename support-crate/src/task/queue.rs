@@ -59,13 +59,12 @@ impl Queue {
     }
 
     /// The entries, for somebody to look at; nothing may change meanwhile.
-    pub(super) fn for_each(&self, mut each: impl FnMut(&Header)) {
+    pub(super) fn for_each(&self, mut each: impl FnMut(NonNull<Header>)) {
         let mut at = self.first.get();
         while let Some(entry) = at {
+            each(entry);
             // SAFETY: Q1: alive.
-            let header = unsafe { entry.as_ref() };
-            each(header);
-            at = header.link.get();
+            at = unsafe { entry.as_ref() }.link.get();
         }
     }
 }

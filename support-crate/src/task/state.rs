@@ -96,11 +96,12 @@ impl State {
 
     // ---- the queue -------------------------------------------------------------------------------------------
 
-    /// A wake: marks the task as queued and counts the entry's reference; `false` if it is queued already, or is over.
+    /// A wake: marks the task as queued and counts the entry's reference; `false` if it is queued already, or its future will not be polled again: it
+    /// is being dropped, or gone.
     #[inline]
     pub(super) fn enqueue(&self) -> bool {
         let bits = self.0.get();
-        if bits & QUEUED != 0 || bits & PHASE >= Phase::Done as u32 {
+        if bits & QUEUED != 0 || bits & PHASE >= Phase::Cancelling as u32 {
             return false;
         }
         self.0.set((bits | QUEUED) + REF);
@@ -221,9 +222,14 @@ impl State {
         self.0.set(self.0.get() - REF);
     }
 
-    /// Counts so many more (or fewer): what other threads counted.
-    pub(super) fn merge(&self, change: i32) {
-        self.0.set(self.0.get().wrapping_add_signed(change * REF as i32));
+    /// Counts so many more (or fewer): what other threads counted. `false` if those are too many.
+    #[must_use]
+    pub(super) fn merge(&self, change: i32) -> bool {
+        let fits = self.refs().checked_add_signed(change).is_some_and(|refs| refs <= MAX_REFS);
+        if fits {
+            self.0.set(self.0.get().wrapping_add_signed(change * REF as i32));
+        }
+        fits
     }
 
     /// Takes all that was counted here.

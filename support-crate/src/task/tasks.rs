@@ -257,7 +257,7 @@ impl Tasks {
     pub(crate) fn for_each_queued(&self, mut each: impl FnMut(&TaskRef)) {
         self.queue.for_each(|header| {
             // SAFETY: the queue's own reference; not dropped, so not counted.
-            let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(NonNull::from(header)) });
+            let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(header) });
             each(&task);
         });
     }

@@ -5,7 +5,7 @@
 //! reference back (T4 in `task`), however many wakers are called and dropped meanwhile.
 
 use super::tasks::Tasks;
-use super::{BIAS, COUNT, Header, RETURNED, TaskRef, WOKEN, release_closed};
+use super::{BIAS, COUNT, Header, RETURNED, TaskRef, WOKEN, release_closed, too_many};
 use crate::observe::recorder::By;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -154,7 +154,9 @@ impl Message {
         // From here on the next one sends a message of its own. Acquire: what other threads wrote before they woke is seen by the poll that follows.
         let change = |refs: u32| Some((refs & !(COUNT | self.flag)) | BIAS);
         let before = remote_refs.fetch_update(AcqRel, Acquire, change).unwrap_or_else(|refs| refs);
-        state.merge((before & COUNT) as i32 - BIAS as i32);
+        if !state.merge((before & COUNT) as i32 - BIAS as i32) {
+            too_many();
+        }
         if self.flag == WOKEN {
             tasks.wake(&self.task, Some(By::OtherThread));
         }

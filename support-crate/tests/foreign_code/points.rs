@@ -1,6 +1,6 @@
 //! Every point at which an engine calls code that is not its own, and what leads there.
 
-use super::common::{poll, tcp_pair};
+use super::common::{Keeps, poll, tcp_pair};
 use super::guests::{At, Guest, Last, Plan, Source, SourceCall, panicking_spy, spy};
 use super::world::{End, Rules, World};
 use futures::AsyncReadExt;
@@ -37,7 +37,6 @@ const fn open(name: &'static str, lead: fn(&World)) -> Point {
 
 const POLLED: Plan = Plan::new(At::Poll, Last::Ready);
 const DROPPED: Plan = Plan::new(At::Drop, Last::Pending);
-const MOMENT: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) const POINTS: &[Point] = &[
@@ -143,6 +142,12 @@ pub(crate) const POINTS: &[Point] = &[
         w.run();
         let rt = w.rt.take();
         w.call(|| drop(rt));
+    }),
+    caught("a future that another thread has woken is dropped, and then the runtime that it owns", |w| {
+        own_the_runtime(w, (Guest::new(DROPPED), OnDrop(Some(drop_the_runtime))));
+    }),
+    caught("a future that another thread has woken is dropped after the runtime that it owns", |w| {
+        own_the_runtime(w, (OnDrop(Some(drop_the_runtime)), Guest::new(DROPPED)));
     }),
     open("the future that was blocked on is dropped", |w| {
         w.drive(|rt| rt.block_on(Guest::new(Plan::new(At::Drop, Last::Ready))));
@@ -300,21 +305,20 @@ pub(crate) const POINTS: &[Point] = &[
     }),
     caught("a timer wakes", |w| {
         let waker = spy(WakerCall::Wake);
-        let mut sleep = Box::pin(w.handle.get().expect("set").sleep(MOMENT));
+        let mut sleep = Box::pin(w.handle.get().expect("set").sleep(HOUR));
         let _ = poll(sleep.as_mut(), &waker);
         drop(waker);
-        std::thread::sleep(2 * MOMENT);
+        sleep.reset(Instant::now());
         w.run();
     }),
     caught("one of three timers that are due wakes", |w| {
-        let due = Instant::now() + MOMENT;
-        let mut sleeps: Vec<_> = (0..3).map(|_| Box::pin(w.handle.get().expect("set").sleep_until(due))).collect();
+        let mut sleeps: Vec<_> = (0..3).map(|_| Box::pin(w.handle.get().expect("set").sleep(HOUR))).collect();
         let waker = spy(WakerCall::Wake);
         for (place, sleep) in sleeps.iter_mut().enumerate() {
             let _ = poll(sleep.as_mut(), if place == 1 { &waker } else { Waker::noop() });
+            sleep.reset(Instant::now());
         }
         drop(waker);
-        std::thread::sleep(2 * MOMENT);
         w.run();
     }),
     caught("a socket wakes", |w| {
@@ -325,8 +329,7 @@ pub(crate) const POINTS: &[Point] = &[
         assert!(poll(readable.as_mut(), &waker).is_pending());
         drop(waker);
         theirs.write_all(b"x").expect("loopback");
-        w.drive(|rt| rt.block_on(rt.handle().sleep(5 * MOMENT)));
-        w.run();
+        w.run_until_reached();
     }),
     caught("a socket wakes two, of whom this is the first", |w| {
         let waker = spy(WakerCall::Wake);
@@ -337,8 +340,7 @@ pub(crate) const POINTS: &[Point] = &[
         assert!(poll(second.as_mut(), Waker::noop()).is_pending());
         drop(waker);
         theirs.write_all(b"x").expect("loopback");
-        w.drive(|rt| rt.block_on(rt.handle().sleep(5 * MOMENT)));
-        w.run();
+        w.run_until_reached();
     }),
     open("who yields is woken", |w| {
         let waker = spy(WakerCall::WakeByRef);
@@ -358,14 +360,14 @@ pub(crate) const POINTS: &[Point] = &[
         w.call(|| while Pin::new(&mut stream).poll_read(&mut cx, &mut [0; 1]).is_ready() {});
     }),
     // ---- drops of wakers
-    open("a waker that awaits a task is replaced", |w| {
+    caught("a waker that awaits a task is replaced", |w| {
         let waker = spy(WakerCall::Drop);
         w.spawn(Plan::new(At::Nowhere, Last::Pending));
         w.poll_own(&waker);
         drop(waker);
         w.call(|| w.poll_own(Waker::noop()));
     }),
-    open("a waker that awaits a task is dropped with the handle", |w| {
+    caught("a waker that awaits a task is dropped with the handle", |w| {
         let waker = spy(WakerCall::Drop);
         w.spawn(Plan::new(At::Nowhere, Last::Pending));
         w.run();
@@ -374,21 +376,21 @@ pub(crate) const POINTS: &[Point] = &[
         let own = w.own.take();
         w.call(|| drop(own));
     }),
-    open("a waker that waits for a timer is replaced", |w| {
+    caught("a waker that waits for a timer is replaced", |w| {
         let waker = spy(WakerCall::Drop);
         let mut sleep = Box::pin(w.handle.get().expect("set").sleep(HOUR));
         let _ = poll(sleep.as_mut(), &waker);
         drop(waker);
         w.call(|| poll(sleep.as_mut(), Waker::noop()));
     }),
-    open("a waker that waits for a timer is dropped with the sleep", |w| {
+    caught("a waker that waits for a timer is dropped with the sleep", |w| {
         let waker = spy(WakerCall::Drop);
         let mut sleep = Box::pin(w.handle.get().expect("set").sleep(HOUR));
         let _ = poll(sleep.as_mut(), &waker);
         drop(waker);
         w.call(|| drop(sleep));
     }),
-    open("a waker that waits for a socket is replaced", |w| {
+    caught("a waker that waits for a socket is replaced", |w| {
         let waker = spy(WakerCall::Drop);
         let (stream, _theirs) = tcp_pair(&w.handle.get().expect("set"));
         let source: &Async<_> = stream.as_ref();
@@ -397,7 +399,7 @@ pub(crate) const POINTS: &[Point] = &[
         drop(waker);
         w.call(|| poll(readable.as_mut(), Waker::noop()));
     }),
-    open("a waker that waits for a socket is dropped with who waits", |w| {
+    caught("a waker that waits for a socket is dropped with who waits", |w| {
         let waker = spy(WakerCall::Drop);
         let (stream, _theirs) = tcp_pair(&w.handle.get().expect("set"));
         let source: &Async<_> = stream.as_ref();
@@ -406,7 +408,7 @@ pub(crate) const POINTS: &[Point] = &[
         drop(waker);
         w.call(|| drop(readable));
     }),
-    open("a waker that waits for a socket is dropped with the socket", |w| {
+    caught("a waker that waits for a socket is dropped with the socket", |w| {
         let waker = spy(WakerCall::Drop);
         let (mut stream, _theirs) = tcp_pair(&w.handle.get().expect("set"));
         let mut cx = std::task::Context::from_waker(&waker);
@@ -440,7 +442,7 @@ pub(crate) const POINTS: &[Point] = &[
         with_source(w, SourceCall::Read, |w, handle, source| {
             let mut source = Async::new(handle, source).expect("open");
             let read = async { source.read(&mut [0; 4]).await };
-            w.drive(|rt| rt.block_on(handle.timeout(MOMENT, read)));
+            w.drive(|rt| rt.block_on(handle.timeout(Duration::ZERO, read)));
         });
     }),
     open("an operation on a source is tried", |w| {
@@ -508,6 +510,25 @@ pub(crate) const POINTS: &[Point] = &[
 thread_local! {
     /// Whether the panic hook is a point.
     pub(crate) static HOOK: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Aborts a task whose future owns this, after another thread has woken it: the message is still in the inbox.
+fn own_the_runtime<T: 'static>(w: &World, owned: T) {
+    let keeps = Keeps::default();
+    let kept = keeps.clone();
+    let task = w.handle.get().expect("set").spawn(async move {
+        let _owned = owned;
+        kept.await;
+    });
+    w.run();
+    let waker = keeps.take().expect("polled");
+    std::thread::spawn(move || waker.wake()).join().expect("no panic");
+    w.call(|| task.abort());
+}
+
+fn drop_the_runtime() {
+    let rt = super::world::world().expect("playing").rt.take();
+    drop(rt);
 }
 
 fn with_source(w: &World, at: SourceCall, lead: impl FnOnce(&World, &pinlab::Handle, Source)) {

@@ -199,6 +199,14 @@ impl World {
         self.drive(Runtime::run_until_stalled);
     }
 
+    /// Runs the engine, to which an event is on its way.
+    pub(crate) fn run_until_reached(&self) {
+        while self.action.get().is_some() {
+            self.run();
+            thread::yield_now();
+        }
+    }
+
     /// Runs what leads to the point. A panic that comes out of it is noted.
     pub(crate) fn call<R>(&self, what: impl FnOnce() -> R) {
         self.leading.set(true);
