@@ -16,7 +16,7 @@ pub(crate) fn notebook(cells: Vec<Value>) -> Notebook {
         "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}},
         "nbformat": 4, "nbformat_minor": 5,
     });
-    parse(&json)
+    parse(parse(&json).of_its_cells().unwrap().json())
 }
 
 /// Reads a notebook as from a file in the form in which notebooks are kept.

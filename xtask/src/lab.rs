@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::{self, store::Store, warm};
+use crate::setup::{self, Lab, store::Store, warm};
 use crate::ui::Ui;
 
 /// The folder whose `custom.css` JupyterLab adds to its own.
@@ -33,9 +33,7 @@ pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
         check_port(port)?;
     }
     let lab = setup::ensure(&ui, project)?;
-    let mut command = lab.jupyter("lab");
-    command.arg(format!("--ServerApp.root_dir={}", notebooks.display())).current_dir(&notebooks);
-    command.arg("--custom-css").arg(format!("--ServerApp.tornado_settings=static_custom_path={}", project.join(STYLE).display()));
+    let mut command = command(&lab, project, &notebooks);
     if !options.browser {
         command.arg("--no-browser");
     }
@@ -47,6 +45,14 @@ pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
         command.arg("--allow-root");
     }
     become_it(command)
+}
+
+/// JupyterLab on the notebooks in `folder`, as a reader has it; whether it opens a browser, and on which port, is left open.
+pub(crate) fn command(lab: &Lab, project: &Path, folder: &Path) -> Command {
+    let mut command = lab.jupyter("lab");
+    command.arg(format!("--ServerApp.root_dir={}", folder.display())).current_dir(folder);
+    command.arg("--custom-css").arg(format!("--ServerApp.tornado_settings=static_custom_path={}", project.join(STYLE).display()));
+    command
 }
 
 /// Removes what was installed for all clones, and what was compiled for this one.

@@ -2,18 +2,17 @@
 //!
 //! ```text
 //! cargo lab     lab ──▶ setup ──▶ JupyterLab ──▶ the front (`kernel/`) ──▶ the kernel
-//! cargo verify  verify ──▶ setup ──▶ runner ──▶ mask ──▶ judge ──▶ "N passed, N failed"
+//! cargo verify  verify ──▶ setup ──▶ jupyter ──▶ runner ──▶ "N passed, N failed"
 //! ```
 
-mod bless;
 #[cfg(test)]
 mod crafted;
 mod doctor;
-mod judge;
+mod jupyter;
 mod lab;
 mod markdown;
-mod mask;
 mod notebook;
+mod outputs;
 mod runner;
 mod setup;
 mod ui;
@@ -63,6 +62,9 @@ struct Verify {
     /// Also what takes long: models of concurrency, sanitizers
     #[arg(long, global = true)]
     full: bool,
+    /// Open every notebook in a real browser, and not only two; with `notebooks`, besides running them
+    #[arg(long, global = true)]
+    browser: bool,
     /// Write the outputs of notebooks back where they differ from what the file has
     #[arg(long, global = true)]
     bless: bool,
@@ -80,6 +82,9 @@ enum Part {
         /// Run each so often: what is up to chance shows itself
         #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "bless")]
         times: usize,
+        /// Try the answers to their exercises, and nothing else
+        #[arg(long, conflicts_with = "bless")]
+        answers: bool,
     },
     /// Rewrite notebooks and their answers as they are kept: cells as rustfmt has them, prose with one sentence a line
     Format {
@@ -112,13 +117,24 @@ fn run(cli: Cli) -> Result<bool> {
             Some(Chore::Clean) => lab::clean(project),
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
-        Cli::Verify(Verify { part, full, bless }) => {
-            let plan = verify::Plan { crates: true, full, notebooks: Some(Vec::new()), times: 1, bless };
+        Cli::Verify(Verify { part, full, browser, bless }) => {
+            let all = browser.then_some(verify::Browser::All);
+            let plan = verify::Plan {
+                crates: true,
+                full,
+                notebooks: Some(Vec::new()),
+                times: 1,
+                bless,
+                browser: all,
+                only_answers: false,
+            };
             let plan = match part {
-                None => plan,
+                None => verify::Plan { browser: Some(all.unwrap_or(verify::Browser::Short)), ..plan },
                 Some(Part::Format { names, check }) => return verify::format::run(project, &names, check),
                 Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },
-                Some(Part::Notebooks { names, times }) => verify::Plan { crates: false, notebooks: Some(names), times, ..plan },
+                Some(Part::Notebooks { names, times, answers }) => {
+                    verify::Plan { crates: false, notebooks: Some(names), times, only_answers: answers, ..plan }
+                }
             };
             verify::verify(project, &plan)
         }

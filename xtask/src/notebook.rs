@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The first code cell of every notebook: all the set-up there is.
 pub(crate) const FIRST_CELL: &str = r#":cache 1024
@@ -39,6 +39,14 @@ pub(crate) struct Rules {
     pub(crate) role: Option<Role>,
     /// Seconds that this cell may take; [`DEFAULT_LIMIT`] if not given.
     pub(crate) limit: Option<u64>,
+    /// The times that it shows are measured, even where they are whole numbers.
+    #[serde(default)]
+    pub(crate) measured: bool,
+    /// What Miri must say of it, run with the cells that it needs.
+    pub(crate) miri: Option<Verdict>,
+    /// The ids of the cells that it needs to be a program.
+    #[serde(default)]
+    pub(crate) needs: Vec<String>,
     /// It is meant to fail so early that rustfmt cannot read it, either.
     #[serde(default)]
     pub(crate) unparsed: bool,
@@ -56,6 +64,16 @@ pub(crate) enum Role {
     Solution,
 }
 
+/// What a cell claims to be.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// It breaks no rule.
+    Sound,
+    /// Its behaviour is undefined.
+    Ub,
+}
+
 /// What a cell holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
@@ -70,6 +88,8 @@ pub(crate) enum Kind {
 pub(crate) struct Cell {
     /// Position among all cells, from 0.
     pub(crate) index: usize,
+    /// The identity that it keeps when it is moved.
+    pub(crate) id: String,
     /// For code cells: the number the reader sees in `[n]` after Run All, from 1.
     pub(crate) number: Option<usize>,
     pub(crate) kind: Kind,
@@ -81,6 +101,8 @@ pub(crate) struct Cell {
     pub(crate) rules: Rules,
     /// How long its execution took; only in a notebook that was just run.
     pub(crate) seconds: Option<f64>,
+    /// It was interrupted at its limit; only in a notebook that was just run.
+    pub(crate) late: bool,
 }
 
 impl Cell {
@@ -110,6 +132,17 @@ pub(crate) struct Exercise {
     pub(crate) check: usize,
     /// The `rust` block of the solution cell.
     pub(crate) solution: String,
+}
+
+impl Exercise {
+    /// The index of its cell of this role, for those that are code.
+    pub(crate) fn cell(&self, role: Role) -> Option<usize> {
+        match role {
+            Role::Starter => Some(self.starter),
+            Role::Check => Some(self.check),
+            Role::Solution => None,
+        }
+    }
 }
 
 /// A notebook and where it is kept.
@@ -175,10 +208,12 @@ impl Notebook {
         Ok(())
     }
 
-    /// This notebook with the outputs of cell `index` replaced.
-    pub(crate) fn with_outputs(&self, index: usize, outputs: Vec<Value>) -> Result<Self> {
+    /// This notebook with other outputs for the cells at these places.
+    pub(crate) fn with_outputs(&self, outputs: impl IntoIterator<Item = (usize, Vec<Value>)>) -> Result<Self> {
         let mut json = self.json.clone();
-        json["cells"][index]["outputs"] = Value::Array(outputs);
+        for (index, outputs) in outputs {
+            json["cells"][index]["outputs"] = Value::Array(outputs);
+        }
         Self::from_json(&self.path, json)
     }
 
@@ -197,9 +232,37 @@ impl Notebook {
         Self::from_json(&self.path, json)
     }
 
-    /// This notebook with executions numbered from 1 and without the metadata of a run.
+    /// A digest of the code cells: what the outputs are of.
+    fn digest(&self) -> String {
+        crate::setup::digest(&self.code().map(|cell| cell.source.as_str()).collect::<Vec<_>>())
+    }
+
+    /// True if it says of which cells its outputs are.
+    pub(crate) fn says_its_cells(&self) -> bool {
+        self.json["metadata"]["pinlab"]["cells"].is_string()
+    }
+
+    /// True if the outputs are of a run of these very cells.
+    pub(crate) fn is_of_its_cells(&self) -> bool {
+        self.json["metadata"]["pinlab"]["cells"] == self.digest().as_str()
+    }
+
+    /// This notebook, said to show what its cells show.
+    pub(crate) fn of_its_cells(&self) -> Result<Self> {
+        let mut json = self.json.clone();
+        json["metadata"]["pinlab"] = json!({"cells": self.digest()});
+        Self::from_json(&self.path, json)
+    }
+
+    /// This notebook with executions numbered from 1 and without the metadata of a run. Kernel and language are named as Jupyter names
+    /// them when it opens the notebook, so that opening changes nothing.
     pub(crate) fn tidy(&self) -> Result<Self> {
         let mut json = self.json.clone();
+        json["metadata"]["kernelspec"] = json!({"display_name": "Rust", "language": "rust", "name": "rust"});
+        json["metadata"]["language_info"] = json!({
+            "codemirror_mode": "rust", "file_extension": ".rs", "mimetype": "text/rust",
+            "name": "Rust", "pygment_lexer": "rust", "version": "",
+        });
         let mut number = 0_u64;
         for cell in json["cells"].as_array_mut().into_iter().flatten() {
             if let Some(metadata) = cell["metadata"].as_object_mut() {
@@ -214,15 +277,6 @@ impl Notebook {
                     }
                 }
             }
-        }
-        Self::from_json(&self.path, json)
-    }
-
-    /// This notebook with every solution in the place of its starter.
-    pub(crate) fn solved(&self) -> Result<Self> {
-        let mut json = self.json.clone();
-        for exercise in self.exercises()? {
-            json["cells"][exercise.starter]["source"] = json!(exercise.solution);
         }
         Self::from_json(&self.path, json)
     }
@@ -314,6 +368,7 @@ fn cells(json: &Value) -> Result<Vec<Cell>> {
             };
             Ok(Cell {
                 index,
+                id: cell["id"].as_str().unwrap_or_default().to_owned(),
                 number: (kind == Kind::Code).then(|| {
                     number += 1;
                     number
@@ -327,19 +382,11 @@ fn cells(json: &Value) -> Result<Vec<Cell>> {
                     .and_then(Value::as_array)
                     .is_some_and(|tags| tags.iter().any(|tag| tag == "raises-exception")),
                 rules,
-                seconds: seconds(&metadata),
+                seconds: None,
+                late: false,
             })
         })
         .collect()
-}
-
-/// How long a cell took, from the time stamps that the kernel's client leaves in its metadata.
-fn seconds(metadata: &Map<String, Value>) -> Option<f64> {
-    let execution = metadata.get("execution")?;
-    let at = |key: &str| humantime::parse_rfc3339(execution.get(key)?.as_str()?).ok();
-    let started = at("iopub.status.busy")?;
-    let ended = at("shell.execute_reply").or_else(|| at("iopub.status.idle"))?;
-    Some(ended.duration_since(started).unwrap_or_default().as_secs_f64())
 }
 
 #[cfg(test)]
@@ -353,15 +400,6 @@ mod tests {
                     \"source\": [\n    \"✓ one\\n\",\n    \"two\"\n   ]\n  }\n ],\n \"metadata\": {},\n \
                     \"nbformat\": 4,\n \"nbformat_minor\": 5\n}\n";
         assert_eq!(Notebook::parse("a.ipynb".as_ref(), text).unwrap().text(), text);
-    }
-
-    #[test]
-    fn the_solution_takes_the_starters_place() {
-        let notebook = notebook(exercise("✗"));
-        let solved = notebook.solved().unwrap();
-        assert_eq!(notebook.cells[1].source, "fn double(x: u8) -> u8 { x }");
-        assert_eq!(solved.cells[1].source, "fn double(x: u8) -> u8 { x * 2 }");
-        assert_eq!(solved.cells[2].source, notebook.cells[2].source);
     }
 
     #[test]

@@ -148,7 +148,8 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
     )
 }
 
-fn digest(texts: &[&str]) -> String {
+/// A short name for these texts, equal on every system and toolchain.
+pub(crate) fn digest(texts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for text in texts {
         hasher.update(text.replace("\r\n", "\n"));

@@ -3,9 +3,21 @@
 //! Each check is one line, `ok` or `FAILED`, with its time; a failed one is followed by what was seen. The last line is
 //! always `N passed, N failed` and nothing else.
 
+mod answers;
+mod bless;
+mod browser;
+mod folded;
 pub(crate) mod format;
+mod judge;
+mod mask;
+mod miri;
+mod mutator;
 mod notebooks;
+mod page;
+mod shape;
 mod steps;
+mod terms;
+mod trials;
 
 use std::path::Path;
 
@@ -26,6 +38,19 @@ pub(crate) struct Plan {
     pub(crate) times: usize,
     /// Write outputs back where they differ.
     pub(crate) bless: bool,
+    /// Open notebooks in a real browser.
+    pub(crate) browser: Option<Browser>,
+    /// Of the notebooks, try the answers and nothing else.
+    pub(crate) only_answers: bool,
+}
+
+/// How much is tried in a browser.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Browser {
+    /// Two notebooks, and all that a reader may do in one of them.
+    Short,
+    /// All notebooks.
+    All,
 }
 
 /// How many checks passed and how many did not.
@@ -59,12 +84,22 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     }
     let mut times = String::new();
     if let Some(wanted) = &plan.notebooks {
-        let (notebooks, table) = notebooks::run(&ui, project, wanted, plan.times, plan.bless)?;
+        let (notebooks, table) = notebooks::run(
+            &ui,
+            project,
+            wanted,
+            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers },
+        )?;
         tally.add(notebooks);
         times = table;
     }
+    if let Some(browser) = plan.browser {
+        tally.add(browser::run(&ui, project, browser == Browser::All)?);
+    }
     if plan.full {
         tally.add(steps::run(&ui, project, steps::FULL)?);
+        tally.add(miri::run(&ui, project)?);
+        tally.add(mutator::run(&ui, project)?);
     }
     if !times.is_empty() {
         ui.say(format!("\n{times}"));

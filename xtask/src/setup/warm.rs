@@ -130,10 +130,10 @@ fn run(ui: &Ui, project: &Path, lab: &Lab, session: &Path) -> Result<()> {
     let run = runner::execute_in(lab, &notebook, &folder, Some(session), |_| {});
     let seconds = activity.end();
     let fresh = run?.map_err(|death| anyhow!("the kernel died: {}", death.message))?;
-    let last = fresh.code().last().map(|cell| crate::mask::sections(&cell.outputs));
+    let last = fresh.code().last().map(|cell| crate::outputs::sections(&cell.outputs));
     let printed = last.iter().flatten().any(|section| section.title == "stdout" && section.text.trim() == "1");
     if !printed {
-        let said = fresh.code().flat_map(|cell| crate::mask::sections(&cell.outputs)).map(|section| section.text);
+        let said = fresh.code().flat_map(|cell| crate::outputs::sections(&cell.outputs)).map(|section| section.text);
         bail!("the first cell of the notebooks does not work:\n{}", said.collect::<Vec<_>>().join("\n"));
     }
     ui.say(format!("ok      the first cell runs  ({seconds:.1} s)"));

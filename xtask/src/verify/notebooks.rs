@@ -1,6 +1,6 @@
-//! Runs notebooks side by side, each in kernels of its own, and reports what does not hold.
+//! Checks notebooks: their files, then a run of each in a fresh kernel, then the answers to their exercises.
 //!
-//! A notebook is run twice if it has exercises: as it is, and with the solutions in the starters' places.
+//! Runs and trials go side by side, each in a kernel of its own, all in one Jupyter server.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -9,62 +9,100 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
+use super::answers;
+use super::bless::bless;
+use super::folded;
+use super::format;
+use super::judge::{self, Failure, Places};
+use super::page;
+use super::terms::Terms;
+use super::trials::{self, Trials};
 use super::{Tally, outcome};
-use crate::bless::bless;
-use crate::judge::{self, Failure, Places};
-use crate::notebook::{self, Exercise, Notebook};
-use crate::runner;
-use crate::setup::{self, Lab};
-use crate::ui::Ui;
+use crate::jupyter::Server;
+use crate::notebook::{self, Notebook};
+use crate::runner::{self, Death};
+use crate::setup;
+use crate::ui::{Activity, Ui};
+
+/// Whether what the course still lacks (answers to exercises, the form of its files, their length, the order of terms) is an error.
+/// As long as it is not, it is said and not counted.
+const COURSE_IS_COMPLETE: bool = false;
 
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
-/// How often a notebook is run before what the kernel has spoilt counts as a failure.
-const TRIES: usize = 3;
-
 /// How many lines of one failure are shown.
 const LINES: usize = 60;
 
+/// What is done with the notebooks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Wish {
+    /// How often each is run as it is.
+    pub(super) times: usize,
+    /// Write outputs back where they differ.
+    pub(super) bless: bool,
+    /// Try the answers and nothing else.
+    pub(super) only_answers: bool,
+}
+
 /// One run of one notebook.
 #[derive(Debug)]
-struct Job {
-    committed: Notebook,
-    /// The exercises that are solved in this run; `None` for the plain run.
-    solved: Option<Vec<Exercise>>,
+enum Job {
+    /// As it is: what it shows is compared with its file.
+    Run(Notebook),
+    /// With answers in it.
+    Trials(Notebook, Trials),
 }
 
 /// What came of a [`Job`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Verdict {
     failures: Vec<Failure>,
-    /// Seconds and label of every cell of a plain run.
+    /// How many checks there were.
+    checks: usize,
+    /// Seconds and label of every cell of a run.
     times: Vec<(f64, String)>,
     seconds: f64,
     /// Set if `--bless` rewrote the file.
     blessed: bool,
 }
 
-/// Runs the notebooks whose names begin with one of `wanted` (all, if it is empty), `times` over; returns the count and the table of times.
-pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], times: usize, bless: bool) -> Result<(Tally, String)> {
+/// What is shared by all that run.
+struct Stage<'a> {
+    ui: &'a Ui,
+    server: &'a Server,
+    places: &'a Places,
+    /// Two kernels that fetch the same crate from the compile cache at once can make each other fail (the cache counts its
+    /// uses in a file without a lock), so first cells, which fetch, take turns.
+    first_cell: &'a Mutex<()>,
+    bless: bool,
+}
+
+/// Checks the notebooks whose names begin with one of `wanted` (all, if it is empty); returns the count and the table of times.
+pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Result<(Tally, String)> {
     // The course, and the notebooks that test what only a real kernel can.
     let mut paths = notebook::list(&project.join("notebooks"))?;
     paths.extend(notebook::list(&project.join("support-crate").join("tests"))?);
-    let paths = select(&paths, wanted)?;
-    let lab = setup::ensure(ui, project)?;
     let home = etcetera::home_dir().ok();
     let places = Places::new([Some(project), home.as_deref()].into_iter().flatten());
 
     let mut tally = Tally::default();
     let mut jobs = VecDeque::new();
-    for path in &paths {
-        match Notebook::read(path) {
-            Ok(committed) => {
-                // A notebook whose exercises are malformed is still run once, and is told so by its plain run.
-                let exercises = committed.exercises().unwrap_or_default();
-                jobs.extend((0..times).map(|_| Job { committed: committed.clone(), solved: None }));
-                if !exercises.is_empty() {
-                    jobs.push_back(Job { committed, solved: Some(exercises) });
+    for path in select(&paths, wanted)? {
+        let checked = Notebook::read(&path).and_then(|notebook| Ok((check_file(ui, &notebook, &places, wish)?, notebook)));
+        match checked {
+            Ok(((failures, trials), notebook)) => {
+                let verdict = Verdict { failures, checks: 1, ..Verdict::default() };
+                let to_bless = wish.bless && verdict.failures.iter().all(|failure| failure.blessable);
+                if !(wish.only_answers || to_bless) {
+                    report(ui, &notebook.name, &format!("{}: its file", notebook.name), &verdict);
+                    tally.add(verdict.count());
+                }
+                if !wish.only_answers {
+                    jobs.extend((0..wish.times).map(|_| Job::Run(notebook.clone())));
+                }
+                if !trials.is_empty() {
+                    jobs.push_back(Job::Trials(notebook, trials));
                 }
             }
             Err(error) => {
@@ -73,24 +111,27 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], times: usize, bles
             }
         }
     }
+    if wanted.is_empty() && !wish.only_answers {
+        tally.add(check_terms(ui, project)?);
+    }
 
+    let lab = setup::ensure(ui, project)?;
+    let server = Server::start(&lab, project, &[])?;
+    let first_cell = Mutex::new(());
+    let stage = Stage { ui, server: &server, places: &places, first_cell: &first_cell, bless: wish.bless };
+    let mut cell_times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
     let workers = workers(jobs.len());
     let queue = Mutex::new(jobs);
-    // Two kernels that fetch the same crate from the compile cache at once can make each other fail (the cache counts its
-    // uses in a file without a lock), so first cells, which fetch, take turns.
-    let first_cell = Mutex::new(());
-    let mut cell_times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
     thread::scope(|scope| -> Result<()> {
         let (sender, verdicts) = mpsc::channel();
         for _ in 0..workers {
-            let sender = sender.clone();
-            let (queue, first_cell, lab, places) = (&queue, &first_cell, &lab, &places);
+            let (sender, queue, stage) = (sender.clone(), &queue, &stage);
             scope.spawn(move || {
                 loop {
                     let Some(job) = queue.lock().expect("no holder panics").pop_front() else {
                         break;
                     };
-                    let verdict = judge_run(ui, lab, places, first_cell, &job, bless);
+                    let verdict = stage.play(&job);
                     if sender.send((job, verdict)).is_err() {
                         break;
                     }
@@ -99,16 +140,218 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], times: usize, bles
         }
         drop(sender);
         for (job, verdict) in verdicts {
-            let verdict = verdict.with_context(|| format!("while running {}", job.committed.name))?;
-            report(ui, &job, &verdict);
-            tally.add(count(&job, &verdict));
-            if job.solved.is_none() && !verdict.times.is_empty() {
-                cell_times.entry(job.committed.name).or_default().extend(verdict.times);
+            let verdict = verdict.with_context(|| format!("while running {}", job.title()))?;
+            report(ui, &job.notebook().name, &job.done(&verdict), &verdict);
+            tally.add(verdict.count());
+            if !verdict.times.is_empty() {
+                cell_times.entry(job.notebook().name.clone()).or_default().extend(verdict.times);
             }
         }
         Ok(())
     })?;
     Ok((tally, table(&cell_times)))
+}
+
+/// What is wrong with a notebook's file, and what is to be tried in it.
+fn check_file(ui: &Ui, notebook: &Notebook, places: &Places, wish: Wish) -> Result<(Vec<Failure>, Trials)> {
+    let folder = notebook.path.parent().context("a notebook is in a folder")?;
+    let mut failures = page::check(notebook, folder, places)?;
+    let mut missing = page::missing(notebook)?;
+    // A notebook whose exercises are malformed is still run; its file is what fails.
+    let exercises = notebook.exercises().unwrap_or_default();
+    let path = format::answers_of(&notebook.path);
+    let mut found = Vec::new();
+    if path.is_file() {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        missing
+            .extend(format::check_markdown(&text, &notebook.name)?.into_iter().map(|(place, what)| format!("{place}: {what}")));
+        match answers::parse(&text) {
+            Ok(answers) => found = answers,
+            Err(error) => failures.push(Failure::whole(format!("answers/{}.md: {error}", notebook.name))),
+        }
+        let strangers = answers::strangers(&found, &exercises).into_iter();
+        failures
+            .extend(strangers.map(|name| Failure::whole(format!("answers/{}.md: there is no exercise `{name}`", notebook.name))));
+    }
+    missing.extend(answers::missing(&found, &exercises));
+    let folded = folded::all(notebook).unwrap_or_else(|error| {
+        failures.push(Failure::whole(error.to_string()));
+        Vec::new()
+    });
+    if COURSE_IS_COMPLETE {
+        failures.extend(missing.into_iter().map(Failure::whole));
+    } else if !missing.is_empty() && !wish.bless {
+        say_missing(ui, &notebook.name, &missing);
+    }
+    Ok((failures, Trials { exercises, answers: found, folded }))
+}
+
+/// One check: the order of terms in the whole course.
+fn check_terms(ui: &Ui, project: &Path) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let folder = project.join("notebooks");
+    let Some(terms) = Terms::read(&folder)? else {
+        say_missing(ui, "notebooks", &["there is no terms.toml".to_owned()]);
+        return Ok(tally);
+    };
+    let notebooks: Vec<Notebook> = notebook::list(&folder)?.iter().map(|path| Notebook::read(path)).collect::<Result<_>>()?;
+    let wrong = terms.check(&notebooks);
+    if COURSE_IS_COMPLETE {
+        outcome(ui, wrong.is_empty(), "terms are introduced before they are used", 0.0, &wrong.join("\n"));
+        tally.count(wrong.is_empty());
+    } else if !wrong.is_empty() {
+        say_missing(ui, "terms", &wrong);
+    }
+    Ok(tally)
+}
+
+fn say_missing(ui: &Ui, name: &str, missing: &[String]) {
+    ui.say(format!("missing {name}  (not counted yet)"));
+    for what in missing {
+        ui.say(format!("  {}", what.replace('\n', "\n  ")));
+    }
+}
+
+impl Job {
+    fn notebook(&self) -> &Notebook {
+        match self {
+            Self::Run(notebook) | Self::Trials(notebook, _) => notebook,
+        }
+    }
+
+    fn title(&self) -> String {
+        match self {
+            Self::Run(notebook) => notebook.name.clone(),
+            Self::Trials(notebook, _) => format!("{} with answers", notebook.name),
+        }
+    }
+
+    fn done(&self, verdict: &Verdict) -> String {
+        match (self, verdict.blessed) {
+            (Self::Run(_), true) => format!("{}: outputs written back", self.title()),
+            (Self::Run(_), false) => self.title(),
+            (Self::Trials(..), _) => format!("{} ({})", self.title(), verdict.checks),
+        }
+    }
+}
+
+impl Verdict {
+    fn count(&self) -> Tally {
+        let failed = self.failures.len().min(self.checks);
+        Tally { passed: self.checks - failed, failed }
+    }
+}
+
+impl Stage<'_> {
+    fn play(&self, job: &Job) -> Result<Verdict> {
+        match job {
+            Job::Run(notebook) => self.judge_run(notebook),
+            Job::Trials(notebook, trials) => self.judge_trials(job, notebook, trials),
+        }
+    }
+
+    fn judge_run(&self, committed: &Notebook) -> Result<Verdict> {
+        let (fresh, seconds) = self.execute(committed)?;
+        let mut verdict = Verdict { checks: 1, seconds, ..Verdict::default() };
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(death) => {
+                verdict.failures.push(died(committed, &death));
+                return Ok(verdict);
+            }
+        };
+        verdict.times = fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect();
+        verdict.failures = judge::run(committed, &fresh, self.places)?;
+        if self.bless && verdict.failures.iter().all(|failure| failure.blessable) {
+            self.bless(committed, &fresh, &mut verdict)?;
+        }
+        Ok(verdict)
+    }
+
+    /// Writes the outputs of `fresh` back, if what becomes the expectation holds of another run, too.
+    fn bless(&self, committed: &Notebook, fresh: &Notebook, verdict: &mut Verdict) -> Result<()> {
+        if !std::mem::take(&mut verdict.failures).is_empty() {
+            let (again, more) = self.execute(committed)?;
+            verdict.seconds += more;
+            let differences = match again {
+                Ok(again) => judge::differences(fresh, &again)?,
+                Err(death) => vec![died(committed, &death)],
+            };
+            if !differences.is_empty() {
+                let unsteady = |failure: Failure| Failure { blessable: false, ..failure };
+                verdict.failures = differences.into_iter().map(unsteady).collect();
+                verdict.failures.push(Failure::whole("two runs differ (- one, + the other): nothing was written back"));
+                return Ok(());
+            }
+        }
+        let blessed = bless(committed, fresh)?;
+        let folder = committed.path.parent().context("a notebook is in a folder")?;
+        verdict.failures = page::check(&blessed, folder, self.places)?;
+        if verdict.failures.is_empty() && !committed.is_written_as(&blessed) {
+            blessed.write()?;
+            verdict.blessed = true;
+        }
+        Ok(())
+    }
+
+    fn judge_trials(&self, job: &Job, notebook: &Notebook, trials: &Trials) -> Result<Verdict> {
+        let activity = self.ui.start(&job.title());
+        let mut turn = Some(self.first_cell.lock().expect("no holder panics"));
+        let mut steps = 0;
+        let tried = trials::run(self.server, notebook, trials, self.places, |step| {
+            steps += 1;
+            if steps > 1 {
+                turn.take();
+            }
+            activity.tell(step);
+        })?;
+        let checks = tried.len();
+        let failures = tried.into_iter().filter_map(|tried| tried.failure).collect();
+        Ok(Verdict { failures, checks, seconds: activity.end(), ..Verdict::default() })
+    }
+
+    /// A run in a fresh kernel, and how long it took.
+    fn execute(&self, notebook: &Notebook) -> Result<(Result<Notebook, Death>, f64)> {
+        let folder = notebook.path.parent().context("a notebook is in a folder")?;
+        let cells = notebook.code().count();
+        let activity: Activity = self.ui.start(&notebook.name);
+        let mut turn = Some(self.first_cell.lock().expect("no holder panics"));
+        let run = runner::execute(self.server, notebook, folder, |index| {
+            let number = notebook.cells[index].number.unwrap_or_default();
+            if number > 1 {
+                turn.take();
+            }
+            activity.tell(&format!("cell {number} of {cells}"));
+        })?;
+        Ok((run, activity.end()))
+    }
+}
+
+fn died(committed: &Notebook, death: &Death) -> Failure {
+    let cell = &committed.cells[death.cell];
+    Failure::of(cell, format!("the kernel died here, and the cells after it were not run:\n{}", death.message))
+}
+
+fn report(ui: &Ui, name: &str, what: &str, verdict: &Verdict) {
+    let mut details = String::new();
+    for failure in &verdict.failures {
+        let place = failure.cell.as_deref().unwrap_or("the notebook");
+        details.push_str(&format!("\n  {name} · {place}\n"));
+        let lines: Vec<&str> = failure.what.lines().collect();
+        for line in lines.iter().take(LINES) {
+            details.push_str(&format!("    {}\n", shortened(line, 160)));
+        }
+        if lines.len() > LINES {
+            details.push_str(&format!("    … and {} lines more\n", lines.len() - LINES));
+        }
+    }
+    if !verdict.failures.is_empty() {
+        if verdict.failures.iter().all(|failure| failure.blessable) {
+            details.push_str(&format!("\n  If this is what it should show: cargo verify notebooks {name} --bless\n"));
+        }
+        details.push('\n');
+    }
+    outcome(ui, verdict.failures.is_empty(), what, verdict.seconds, &details);
 }
 
 /// The notebooks of the course whose names begin with one of `wanted`, or all.
@@ -146,171 +389,6 @@ fn available_memory() -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
-}
-
-fn judge_run(ui: &Ui, lab: &Lab, places: &Places, first_cell: &Mutex<()>, job: &Job, bless_it: bool) -> Result<Verdict> {
-    let committed = &job.committed;
-    let folder = committed.path.parent().context("a notebook is in a folder")?;
-    let notebook = if job.solved.is_some() { committed.solved()? } else { committed.clone() };
-    let cells = notebook.code().count();
-    let execute = || -> Result<_> {
-        let mut turn = Some(first_cell.lock().expect("no holder panics"));
-        let activity = ui.start(&title(job));
-        let run = runner::execute(lab, &notebook, folder, |index| {
-            let number = notebook.cells[index].number.unwrap_or_default();
-            if number > 1 {
-                turn.take();
-            }
-            activity.tell(&format!("cell {number} of {cells}"));
-        })?;
-        Ok((run, activity.end()))
-    };
-    let execute = || -> Result<_> {
-        for _ in 1..TRIES {
-            let (run, seconds) = execute()?;
-            let spoilt = match &run {
-                Ok(fresh) => spoilt(job, fresh, places)?,
-                Err(_) => None,
-            };
-            let Some(why) = spoilt else { return Ok((run, seconds)) };
-            ui.say(format!("again   {}  ({why})", title(job)));
-        }
-        execute()
-    };
-    let (run, mut seconds) = execute()?;
-    let mut verdict = Verdict { failures: Vec::new(), times: Vec::new(), seconds, blessed: false };
-    let mut fresh = match run {
-        Ok(fresh) => fresh,
-        Err(death) => {
-            verdict.failures.push(died(committed, &death));
-            return Ok(verdict);
-        }
-    };
-    if let Some(exercises) = &job.solved {
-        verdict.failures = judge::solved(&fresh, exercises, places);
-        return Ok(verdict);
-    }
-    verdict.times = fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect();
-    verdict.failures = judge::run(committed, &fresh, places)?;
-    let to_bless = bless_it && verdict.failures.iter().all(|failure| failure.blessable);
-    if to_bless && !verdict.failures.is_empty() {
-        // What becomes the expectation must hold of another run, too. In one of the two a place may have come back by chance, or the kernel
-        // may have cut it short: then the other one will do.
-        let (again, more) = execute()?;
-        seconds += more;
-        match again {
-            Err(death) => verdict.failures = vec![died(committed, &death)],
-            Ok(again) => {
-                let only_cut = |failures: &[Failure]| failures.iter().all(|failure| failure.cut_short);
-                verdict.failures = judge::differences(&fresh, &again)?;
-                if only_cut(&verdict.failures) {
-                    verdict.failures.clear();
-                } else if only_cut(&judge::differences(&again, &fresh)?) {
-                    (fresh, verdict.failures) = (again, Vec::new());
-                }
-            }
-        }
-        verdict.seconds = seconds;
-        if !verdict.failures.is_empty() {
-            let unsteady = |failure: &Failure| Failure { blessable: false, ..failure.clone() };
-            verdict.failures = verdict.failures.iter().map(unsteady).collect();
-            verdict.failures.push(Failure::whole("two runs differ (- one, + the other): nothing was written back"));
-            return Ok(verdict);
-        }
-    }
-    if to_bless {
-        let blessed = bless(committed, &fresh)?;
-        verdict.failures = judge::file(&blessed, folder, places)?;
-        if verdict.failures.is_empty() && !committed.is_written_as(&blessed) {
-            blessed.write()?;
-            verdict.blessed = true;
-        }
-    } else {
-        verdict.failures.extend(judge::file(committed, folder, places)?);
-        if !judge::never_run(committed) && !committed.is_written_as(&committed.tidy()?) {
-            let what = "its file is not as a single Run All and --bless would leave it (numbers of cells, form of the JSON)";
-            verdict.failures.push(Failure { blessable: true, ..Failure::whole(what) });
-        }
-    }
-    Ok(verdict)
-}
-
-/// What the kernel has done to a run that says nothing about the notebook.
-fn spoilt(job: &Job, fresh: &Notebook, places: &Places) -> Result<Option<String>> {
-    if judge::set_up_broke(fresh) {
-        return Ok(Some("a dependency's build script broke in its first cell, as it can on a busy machine".into()));
-    }
-    let failures = match &job.solved {
-        Some(exercises) => judge::solved(fresh, exercises, places),
-        None => judge::run(&job.committed, fresh, places)?,
-    };
-    let all_cut = !failures.is_empty() && failures.iter().all(|failure| failure.cut_short);
-    let cells: Vec<&str> = failures.iter().filter_map(|failure| failure.cell.as_deref()).collect();
-    Ok(all_cut.then(|| format!("the kernel did not wait for the last lines of {}", cells.join("; "))))
-}
-
-fn died(committed: &Notebook, death: &runner::Death) -> Failure {
-    Failure {
-        cell: death.cell.map(|index| committed.cells[index].label()),
-        what: format!("the kernel died here, and the cells after it were not run:\n{}", death.message),
-        blessable: false,
-        cut_short: false,
-    }
-}
-
-fn title(job: &Job) -> String {
-    match &job.solved {
-        None => job.committed.name.clone(),
-        Some(_) => format!("{} with solutions", job.committed.name),
-    }
-}
-
-/// A plain run is one check. With solutions, each exercise is one; and the run itself, if something besides them failed.
-fn count(job: &Job, verdict: &Verdict) -> Tally {
-    let mut tally = Tally::default();
-    let Some(exercises) = &job.solved else {
-        tally.count(verdict.failures.is_empty());
-        return tally;
-    };
-    let mut others = verdict.failures.len();
-    for exercise in exercises {
-        let check = job.committed.cells[exercise.check].label();
-        let failed = verdict.failures.iter().filter(|failure| failure.cell.as_ref() == Some(&check)).count();
-        others -= failed.min(others);
-        tally.count(failed == 0);
-    }
-    if others > 0 {
-        tally.count(false);
-    }
-    tally
-}
-
-fn report(ui: &Ui, job: &Job, verdict: &Verdict) {
-    let mut details = String::new();
-    for failure in &verdict.failures {
-        let place = failure.cell.as_deref().unwrap_or("the notebook");
-        details.push_str(&format!("\n  {} · {place}\n", job.committed.name));
-        let lines: Vec<&str> = failure.what.lines().collect();
-        for line in lines.iter().take(LINES) {
-            details.push_str(&format!("    {}\n", shortened(line, 160)));
-        }
-        if lines.len() > LINES {
-            details.push_str(&format!("    … and {} lines more\n", lines.len() - LINES));
-        }
-    }
-    if !verdict.failures.is_empty() {
-        if verdict.failures.iter().all(|failure| failure.blessable) {
-            let name = &job.committed.name;
-            details.push_str(&format!("\n  If this is what it should show: cargo verify notebooks {name} --bless\n"));
-        }
-        details.push('\n');
-    }
-    let what = match (&job.solved, verdict.blessed) {
-        (None, true) => format!("{}: outputs written back", title(job)),
-        (None, false) => title(job),
-        (Some(exercises), _) => format!("{} ({})", title(job), exercises.len()),
-    };
-    outcome(ui, verdict.failures.is_empty(), &what, verdict.seconds, &details);
 }
 
 /// The table of cell times: median, 95th percentile and slowest, of each notebook and of all.

@@ -8,7 +8,9 @@
 //! 1. An address becomes a name, `A1`, `A2`, … in order of first appearance in its cell. Equal addresses get equal names,
 //!    however they are written, so "the same place" and "another place" stay checkable. Between cells only "the same" can be
 //!    checked ([`returns`]): whether a place that has become free is used again by a later cell is up to the allocator.
-//! 2. A number with a unit of time, or with `/s` after it, becomes `‹time›`.
+//! 2. A time with a fraction becomes `‹time›`, a number with `/s` after it `‹rate›`: they were measured. A time that is a whole
+//!    number was decided by somebody, and is compared, and so is one that the cell's own text has; unless the cell's rules
+//!    say that what it shows is `measured`.
 //! 3. What the kernel adds by chance goes: colours, build chatter, thread numbers, positions in generated code.
 //! 4. What a cell's own `mask` matches becomes `▒`. It sees the whole text; `^` and `$` are the ends of a line.
 //! 5. Spaces are squeezed on a line where anything was replaced: columns are padded to the width of what stood there.
@@ -19,17 +21,9 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 use regex::{Captures, Regex, RegexBuilder};
-use serde_json::Value;
 
-use crate::notebook::{Kind, Notebook, joined};
-
-/// One text of a cell's output.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Section {
-    /// `stdout`, `stderr`, `error`, or a mime type.
-    pub(crate) title: String,
-    pub(crate) text: String,
-}
+use crate::notebook::{Cell, Kind, Notebook};
+use crate::outputs::{Section, sections};
 
 /// What one cell shows.
 #[derive(Clone, Debug, Default)]
@@ -83,73 +77,60 @@ pub(crate) fn masked(notebook: &Notebook) -> Result<Vec<Masked>> {
             if cell.kind == Kind::Markdown {
                 return Ok(Masked::default());
             }
-            let mut names = Names::default();
+            let mut names = Names { constant: Constant::of(cell), ..Names::default() };
             let sections = sections(&cell.outputs)
                 .into_iter()
                 .filter(|section| cell.meant_to_fail || section.title != "stderr")
+                .filter(|section| !LIVE_ONLY.contains(&section.title.as_str()))
                 .map(|section| Section { text: names.mask(&section, &extra), title: section.title })
                 .collect();
-            Ok(Masked { sections, places: names.0 })
+            Ok(Masked { sections, places: names.addresses })
         })
         .collect()
-}
-
-/// The texts of a cell's outputs as they are, without colours and build chatter.
-///
-/// The two streams race each other and the pictures, so each stream is put together whole: stdout comes first, stderr last.
-/// What the kernel forwards may even come too late and be lost, the more easily the busier the machine is (see `judge::is_cut_short`).
-pub(crate) fn sections(outputs: &[Value]) -> Vec<Section> {
-    let stream = |name: &str| -> Option<Section> {
-        let of_it = outputs.iter().filter(|output| output["output_type"] == "stream" && output["name"] == name);
-        let text: String = of_it.map(|output| joined(&output["text"])).collect();
-        let text = without_colours(&text);
-        // A panic's empty first line comes by itself, and so sometimes not at all.
-        let text = if name == "stderr" { without_chatter(&text).trim_matches('\n').to_owned() } else { text };
-        (!text.trim().is_empty()).then(|| Section { title: name.to_owned(), text })
-    };
-    let mut sections: Vec<Section> = stream("stdout").into_iter().collect();
-    for output in outputs {
-        if output["output_type"] == "error" {
-            // The traceback tells all, the value only its first line.
-            let lines = output["traceback"].as_array().into_iter().flatten();
-            let lines: Vec<&str> = lines.filter_map(Value::as_str).collect();
-            let text = if lines.is_empty() { joined(&output["evalue"]) } else { lines.join("\n") };
-            sections.push(Section { title: "error".into(), text: without_chatter(&without_colours(&text)) });
-        }
-        for (mime, data) in output["data"].as_object().into_iter().flatten() {
-            let text = match data {
-                Value::String(_) | Value::Array(_) => joined(data),
-                other => other.to_string(),
-            };
-            sections.push(Section { title: mime.clone(), text: without_colours(&text) });
-        }
-    }
-    sections.extend(stream("stderr"));
-    sections
-}
-
-/// Drops what the kernel and cargo add to stderr: `   Compiling pinlab v0.1.0 (…)`, and the list of calls below a panic or a
-/// crash, which says more about the kernel than about the cell.
-pub(crate) fn without_chatter(text: &str) -> String {
-    static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
-        let verbs = "Adding|Blocking|Checking|Compiling|Downloaded|Downloading|Dirty|Finished|Fresh|Locking|Updating";
-        let calls = r"stack backtrace:|note: [Ss]ome details are omitted|note: run with `RUST_BACKTRACE|[ \t]+\d+: | +at ";
-        regex(&format!(r"(?m)^(?: +(?:{verbs})\b|{calls}).*\n?"))
-    });
-    CHATTER.replace_all(text, "").into_owned()
-}
-
-fn without_colours(text: &str) -> String {
-    static COLOUR: LazyLock<Regex> = LazyLock::new(|| regex(r"\x1b\[[0-9;]*[A-Za-z]"));
-    COLOUR.replace_all(text, "").into_owned()
 }
 
 /// What stands where a cell's own mask matched.
 const MASK: &str = "▒";
 
-/// Addresses in order of appearance, which names them.
+/// A text to look for in another one: addresses are all alike, so are times, and spaces do not count.
+pub(super) fn loosely(text: &str) -> String {
+    static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\bA\d+\b"));
+    let mut names = Names { constant: Constant { none: true, ..Constant::default() }, ..Names::default() };
+    let masked: Vec<String> = text.lines().map(|line| names.mask_line(line)).collect();
+    let masked = ADDRESS.replace_all(&masked.join(" "), "‹address›").into_owned();
+    masked.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What is shown by a cell that was just run, and not kept in its file.
+pub(super) const LIVE_ONLY: [&str; 1] = ["text/html"];
+
+/// Which times are no measurements.
 #[derive(Debug, Default)]
-struct Names(Vec<u64>);
+struct Constant {
+    /// All times in this cell are measured.
+    none: bool,
+    /// The text of the cell.
+    source: String,
+}
+
+impl Constant {
+    fn of(cell: &Cell) -> Self {
+        Self { none: cell.rules.measured, source: cell.source.clone() }
+    }
+
+    /// `number` is as it is written before the unit.
+    fn is(&self, number: &str) -> bool {
+        !self.none && (!number.contains(['.', 'e']) || self.source.contains(number))
+    }
+}
+
+/// The names of addresses, and what else decides how a line is masked.
+#[derive(Debug, Default)]
+struct Names {
+    /// In order of appearance.
+    addresses: Vec<u64>,
+    constant: Constant,
+}
 
 impl Names {
     fn mask(&mut self, section: &Section, extra: &[Regex]) -> String {
@@ -172,7 +153,9 @@ impl Names {
         static RATE: LazyLock<Regex> =
             LazyLock::new(|| regex(r"\b\d[\d_,]*(?:\.\d+)?(?:e\d+)?(?: ?[kMG]\b)?(?: ?[\p{Alphabetic}-]+)?/s(?:ec|econd)?\b"));
         static TIME: LazyLock<Regex> =
-            LazyLock::new(|| regex(r"\b\d[\d_,]*(?:\.\d+)?(?:e-?\d+)? ?(?:ns|µs|μs|us|ms|s|secs?|seconds?)\b"));
+            LazyLock::new(|| regex(r"\b(\d[\d_,]*(?:\.\d+)?(?:e-?\d+)?) ?(?:ns|µs|μs|us|ms|s|secs?|seconds?)\b"));
+        // Pictures that can be asked carry addresses in attributes, as bare digits.
+        static ATTRIBUTE: LazyLock<Regex> = LazyLock::new(|| regex(r#"(\bdata-[a-z]+="(?:[a-z]\d+-)?)([0-9a-f]{9,16})""#));
         static HEX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:0[xX]([0-9a-fA-F]+)|([0-9a-fA-F]{16}))\b"));
 
         let mut text = line.to_owned();
@@ -180,7 +163,15 @@ impl Names {
             text = pattern.replace_all(&text, *plain).into_owned();
         }
         text = RATE.replace_all(&text, "‹rate›").into_owned();
-        text = TIME.replace_all(&text, "‹time›").into_owned();
+        text = TIME
+            .replace_all(
+                &text,
+                |found: &Captures<'_>| {
+                    if self.constant.is(&found[1]) { found[0].to_owned() } else { "‹time›".to_owned() }
+                },
+            )
+            .into_owned();
+        text = ATTRIBUTE.replace_all(&text, "${1}0x${2}\"").into_owned();
         text = HEX
             .replace_all(&text, |found: &Captures<'_>| {
                 // A zero-padded small number is a size or an offset, and must not differ: leading zeros do not count.
@@ -199,10 +190,10 @@ impl Names {
     }
 
     fn name(&mut self, address: u64) -> usize {
-        let known = self.0.iter().position(|known| *known == address);
+        let known = self.addresses.iter().position(|known| *known == address);
         known.unwrap_or_else(|| {
-            self.0.push(address);
-            self.0.len() - 1
+            self.addresses.push(address);
+            self.addresses.len() - 1
         }) + 1
     }
 }
@@ -269,16 +260,27 @@ mod tests {
     }
 
     #[test]
-    fn times_and_rates_are_masked_and_other_numbers_are_not() {
-        for text in ["1.5 ms", "12ms", "3 µs", "3 us", "1_000 ns", "2s", "1 second", "2.5 seconds"] {
+    fn measured_times_and_rates_are_masked_and_other_numbers_are_not() {
+        for text in ["1.5 ms", "12.25ms", "3.0 µs", "3.1 us", "1_000.5 ns", "2.5 seconds", "1e-3 s"] {
             assert_eq!(mask(text), "‹time›", "{text}");
         }
         for text in ["1234/s", "1_234_567 polls/s", "12.3 M wakes/s", "9/second"] {
             assert_eq!(mask(text), "‹rate›", "{text}");
         }
-        for text in ["3 polls", "8 bytes", "5 slots", "Suspend0", "1 / 2", "v1.2.3"] {
+        for text in ["3 polls", "8 bytes", "5 slots", "Suspend0", "1 / 2", "v1.2.3", "600ms", "1 second", "2 s"] {
             assert_eq!(mask(text), text);
         }
+    }
+
+    #[test]
+    fn a_time_of_the_cells_own_text_is_compared_and_in_a_cell_that_measures_none_is() {
+        let mask = |none: bool, text: &str| {
+            let constant = Constant { none, source: "Duration::from_secs_f32(0.5)".into() };
+            let section = Section { title: "stdout".into(), text: text.into() };
+            Names { constant, ..Names::default() }.mask(&section, &[])
+        };
+        assert_eq!(mask(false, "0.5 s, 0.7 s, 2 s"), "0.5 s, ‹time›, 2 s");
+        assert_eq!(mask(true, "0.5 s, 0.7 s, 2 s"), "‹time›, ‹time›, ‹time›");
     }
 
     #[test]
@@ -294,11 +296,6 @@ mod tests {
             mask("thread '<unnamed>' (77) panicked at src/lib.rs:98:2:")
         );
         assert_eq!(mask(" ╭─[ command_6:1:1 ]"), mask(" ╭─[ command_7:1:1 ]"));
-        assert_eq!(without_chatter("   Compiling pinlab v0.1.0 (/somewhere)\nhello\n    Updating index\n"), "hello\n");
-        let panic = "panicked at src/lib.rs:\nboom\nstack backtrace:\n   0: a\n             at b\n\
-                     note: Some details are omitted, run\nnext\n";
-        assert_eq!(without_chatter(panic), "panicked at src/lib.rs:\nboom\nnext\n");
-        assert_eq!(without_chatter("Compiling is what cargo does\n"), "Compiling is what cargo does\n");
     }
 
     #[test]
@@ -312,24 +309,10 @@ mod tests {
     #[test]
     fn pictures_are_compared_unless_they_show_times() {
         assert_eq!(mask("<svg><text>0x55ff00000010</text></svg>"), "<svg><text>A1</text></svg>");
+        assert_eq!(
+            mask("<g data-to=\"h0-55a2b8b9f590\" data-v=\"55a2b8b9f590\" data-at=\"s0-8\"/>"),
+            "<g data-to=\"h0-A1\" data-v=\"A1\" data-at=\"s0-8\"/>"
+        );
         assert_eq!(mask("<svg data-timing=\"true\"><text x=\"1.7\"/></svg>"), "(a picture of times)");
-    }
-
-    #[test]
-    fn each_stream_is_put_together_whole() {
-        let outputs = [
-            json!({"output_type": "stream", "name": "stderr", "text": "one\n"}),
-            json!({"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]}),
-            json!({"output_type": "stream", "name": "stderr", "text": ["two\n", "\n"]}),
-        ];
-        let found = sections(&outputs);
-        assert_eq!(found[0], Section { title: "stdout".into(), text: "a\nb\n".into() });
-        assert_eq!(found[1], Section { title: "stderr".into(), text: "one\ntwo".into() });
-    }
-
-    #[test]
-    fn colours_do_not_count() {
-        let error = json!({"output_type": "error", "ename": "Error", "evalue": "x", "traceback": ["\u{1b}[31m[E0382] Error:\u{1b}[0m x"]});
-        assert_eq!(sections(&[error])[0].text, "[E0382] Error: x");
     }
 }

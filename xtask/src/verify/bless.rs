@@ -1,14 +1,16 @@
-//! Makes what a notebook shows now what it is expected to show, and changes nothing else in the file.
+//! Makes what a notebook shows now what it is expected to show.
 //!
-//! Outputs are rewritten only where the masked text differs: addresses change with every run and would churn in the history.
+//! All outputs of a notebook are from one run: if one of them differs, all are written, so that an address that two cells show is
+//! the same in both. If none differs, none is: addresses change with every run and would churn in the history.
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::mask;
+use super::mask;
 use crate::notebook::{Notebook, joined, lines};
+use crate::outputs::without_chatter;
 
-/// The outputs that `--bless` writes: neighbouring texts of one stream joined, build chatter gone.
+/// The outputs that `--bless` writes: neighbouring texts of one stream joined, build chatter gone, and what is only shown live.
 fn canonical(outputs: &[Value]) -> Vec<Value> {
     let mut canonical: Vec<Value> = Vec::new();
     for output in outputs {
@@ -21,9 +23,12 @@ fn canonical(outputs: &[Value]) -> Vec<Value> {
                 canonical.pop();
             }
             if output["name"] == "stderr" {
-                text = mask::without_chatter(&text);
+                text = without_chatter(&text);
             }
             output["text"] = lines(&text);
+        }
+        if let Some(data) = output.get_mut("data").and_then(Value::as_object_mut) {
+            data.retain(|mime, _| !mask::LIVE_ONLY.contains(&mime.as_str()));
         }
         canonical.push(output);
     }
@@ -31,23 +36,15 @@ fn canonical(outputs: &[Value]) -> Vec<Value> {
     canonical
 }
 
-/// The committed notebook with the outputs of `fresh` wherever the masked text differs, and nowhere else.
+/// The committed notebook with the outputs of `fresh`, if any of them differs.
 pub(crate) fn bless(committed: &Notebook, fresh: &Notebook) -> Result<Notebook> {
     let (now, wanted) = (mask::masked(committed)?, mask::masked(fresh)?);
-    let mut taken: Vec<bool> = now.iter().zip(&wanted).map(|(now, wanted)| now.sections != wanted.sections).collect();
-    for ((first, _), (later, _)) in mask::lost_returns(&now, &wanted) {
-        (taken[first], taken[later]) = (true, true);
+    let differs = now.iter().zip(&wanted).any(|(now, wanted)| now.sections != wanted.sections);
+    if !differs && mask::lost_returns(&now, &wanted).is_empty() && committed.is_of_its_cells() {
+        return committed.tidy();
     }
-    // Cells that show the same place are taken over together: half of them would say that it is another.
-    let together = mask::returns(&wanted);
-    while let Some(((first, _), (later, _))) = together.iter().find(|((first, _), (later, _))| taken[*first] != taken[*later]) {
-        (taken[*first], taken[*later]) = (true, true);
-    }
-    let mut blessed = committed.tidy()?;
-    for (index, _) in taken.iter().enumerate().filter(|(_, taken)| **taken) {
-        blessed = blessed.with_outputs(index, canonical(&fresh.cells[index].outputs))?;
-    }
-    blessed.tidy()
+    let outputs = fresh.code().map(|cell| (cell.index, canonical(&cell.outputs)));
+    committed.with_outputs(outputs)?.of_its_cells()?.tidy()
 }
 
 #[cfg(test)]
@@ -77,26 +74,36 @@ mod tests {
     }
 
     #[test]
-    fn only_the_cell_that_differs_changes() {
+    fn all_outputs_are_of_one_run_if_one_differs() {
         let committed = shows("0x55ff00000010", 1);
         let blessed = bless(&committed, &shows("0x7fff00000020", 2)).unwrap();
-        assert_eq!(says(&blessed, 1), "p 0x55ff00000010\n");
+        assert_eq!(says(&blessed, 1), "p 0x7fff00000020\n");
         assert_eq!(says(&blessed, 2), "2\n");
-        assert_eq!(says(&blessed, 3), "p 0x55ff00000010\n");
+        assert_eq!(says(&blessed, 3), "p 0x7fff00000020\n");
     }
 
     #[test]
-    fn outputs_that_share_an_address_with_a_changed_one_change_with_it() {
-        let fresh = notebook(vec![
-            code("a", vec![printed("now at 0x7fff00000020\n")]),
-            code("b", vec![printed("1\n")]),
-            code("c", vec![printed("p 0x7fff00000020\n")]),
-        ]);
-        let blessed = bless(&shows("0x55ff00000010", 1), &fresh).unwrap();
-        let returns = |notebook: &Notebook| mask::returns(&mask::masked(notebook).unwrap());
-        assert_eq!(returns(&blessed), returns(&fresh));
-        assert!(says(&blessed, 1).starts_with("now at"));
-        assert_eq!(says(&blessed, 3), "p 0x7fff00000020\n");
+    fn all_are_written_when_only_the_cells_have_changed() {
+        let mut json = shows("0x55ff00000010", 1).json().clone();
+        json["cells"][2]["source"] = serde_json::json!("another text");
+        let changed = parse(&json);
+        assert!(!changed.is_of_its_cells());
+        let mut ran = json.clone();
+        for cell in [1, 3] {
+            ran["cells"][cell]["outputs"][0]["text"] = serde_json::json!("p 0x7fff00000020\n");
+        }
+        let blessed = bless(&changed, &parse(&ran)).unwrap();
+        assert!(blessed.is_of_its_cells());
+        assert_eq!(says(&blessed, 1), "p 0x7fff00000020\n");
+    }
+
+    #[test]
+    fn what_is_only_shown_live_is_not_kept() {
+        let picture = serde_json::json!({"output_type": "execute_result", "execution_count": 2, "metadata": {},
+            "data": {"text/html": "<svg/>", "image/svg+xml": "<svg/>", "text/plain": "x"}});
+        let blessed = bless(&shows("0x55ff00000010", 1), &notebook(vec![code("a", vec![picture])])).unwrap();
+        let data = blessed.json()["cells"][1]["outputs"][0]["data"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(data, ["image/svg+xml", "text/plain"]);
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! What axe, the usual tool for it, finds against those who cannot see a page, or see it badly.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::json;
+
+use super::lab::Page;
+use crate::ui::Ui;
+
+/// axe-core is fetched by npm where the tests run, and not kept: its licence is not ours.
+const AXE: &str = "axe-core@4.10.3";
+
+/// JupyterLab's own names for its themes.
+pub(super) const THEMES: [&str; 2] = ["JupyterLab Light", "JupyterLab Dark"];
+
+/// How grave a finding must be to count.
+const GRAVE: [&str; 2] = ["serious", "critical"];
+
+/// The text of axe; `None`, and a word about it, where npm is not there or reaches nothing.
+pub(super) fn axe(ui: &Ui, project: &Path) -> Result<Option<String>> {
+    let folder = project.join("target").join("browser-test");
+    let script = folder.join("node_modules/axe-core/axe.min.js");
+    if !script.is_file() {
+        fs::create_dir_all(&folder)?;
+        let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
+        let mut command = Command::new(npm);
+        command.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg(AXE).stdin(Stdio::null());
+        match ui.run("fetching axe-core with npm", &mut command) {
+            Ok(finished) if finished.status.success() => {}
+            Ok(finished) => {
+                ui.say(format!("skip    axe  (npm could not fetch {AXE})\n{}", finished.tail().trim_end()));
+                return Ok(None);
+            }
+            Err(_) => {
+                ui.say("skip    axe  (there is no npm)");
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(fs::read_to_string(script)?))
+}
+
+/// Looks at the open notebook in one of the [`THEMES`].
+pub(super) fn check(page: &Page<'_>, axe: &str, theme: &str) -> Result<()> {
+    page.set_theme(theme)?;
+    let found = page.script(
+        "if (!window.axe) { const tag = document.createElement('script'); tag.textContent = args.axe; document.head.append(tag); }
+         if (!window.axe) throw new Error('axe was not loaded');
+         const result = await axe.run(panel.content.node, {resultTypes: ['violations']});
+         return result.violations.map(rule => ({
+            id: rule.id, impact: rule.impact, help: rule.help, nodes: rule.nodes.length,
+            first: rule.nodes[0].html.slice(0, 200) + '\\n' + rule.nodes[0].failureSummary,
+         }));",
+        json!({"axe": axe}),
+    )?;
+    let Some(found) = found.as_array() else { bail!("axe gave no list: {found}") };
+    let grave: Vec<String> = found
+        .iter()
+        .filter(|rule| GRAVE.iter().any(|impact| rule["impact"] == *impact))
+        .map(|rule| format!("{} ({}, {} times): {}\n{}", rule["id"], rule["impact"], rule["nodes"], rule["help"], rule["first"]))
+        .collect();
+    ensure!(grave.is_empty(), "{}", grave.join("\n"));
+    Ok(())
+}

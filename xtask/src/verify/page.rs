@@ -1,0 +1,256 @@
+//! What the file of a notebook must be, whatever a run says.
+
+use std::path::Path;
+
+use anyhow::Result;
+use percent_encoding::percent_decode_str;
+
+use super::judge::{Failure, Places, machine_path};
+use super::{format, mask, miri, shape};
+use crate::markdown;
+use crate::notebook::{FIRST_CELL, Kind, Notebook};
+
+/// What the file must be, whatever a run says. `folder` is where links start from.
+pub(super) fn check(notebook: &Notebook, folder: &Path, places: &Places) -> Result<Vec<Failure>> {
+    let mut failures = Vec::new();
+    let json = notebook.json();
+    if (json["nbformat"].as_u64(), json["nbformat_minor"].as_u64()) != (Some(4), Some(5)) {
+        failures.push(Failure::whole("it must be in notebook format 4.5"));
+    }
+    if notebook.says_its_cells() {
+        if !notebook.is_of_its_cells() {
+            let what = "its cells have changed since its outputs were written";
+            failures.push(Failure { blessable: true, ..Failure::whole(what) });
+        } else if !notebook.is_written_as(&notebook.tidy()?) {
+            let what = "its file is not as a single Run All and --bless would leave it (numbers of cells, names of kernel and language, \
+                        form of the JSON)";
+            failures.push(Failure { blessable: true, ..Failure::whole(what) });
+        }
+    }
+    let mut ids: Vec<&str> = Vec::new();
+    for cell in json["cells"].as_array().into_iter().flatten() {
+        match cell["id"].as_str() {
+            Some(id) if ids.contains(&id) => failures.push(Failure::whole(format!("two cells have the id `{id}`"))),
+            Some(id) => ids.push(id),
+            None => failures.push(Failure::whole("a cell has no id")),
+        }
+    }
+    let expected = first_cell(folder);
+    match notebook.code().next() {
+        Some(first) if first.source.trim_end() != expected => {
+            failures.push(Failure::of(first, format!("the first code cell must be, in every notebook:\n{expected}")));
+        }
+        Some(_) => {}
+        None => failures.push(Failure::whole("it has no code cell")),
+    }
+    if let Err(error) = notebook.exercises() {
+        failures.push(Failure::whole(error.to_string()));
+    }
+    failures.extend(miri::check(notebook));
+    for cell in &notebook.cells {
+        if cell.kind == Kind::Markdown {
+            let what = |link| format!("its link leads nowhere: {link}");
+            let broken = broken_links(&cell.source, &notebook.path, folder);
+            failures.extend(broken.into_iter().map(|link| Failure::of(cell, what(link))));
+        }
+        match (&cell.rules.error, cell.meant_to_fail) {
+            (Some(_), false) => failures.push(Failure::of(cell, "it names an `error` but has no tag `raises-exception`")),
+            (None, true) => failures.push(Failure::of(
+                cell,
+                "it is tagged `raises-exception` but its metadata names no `error`: {\"pinlab\": {\"error\": \"E0…\"}}",
+            )),
+            _ => {}
+        }
+        let kept = cell.outputs.iter().filter_map(|output| output["data"].as_object()).flat_map(|data| data.keys());
+        for mime in kept.filter(|mime| mask::LIVE_ONLY.contains(&mime.as_str())) {
+            failures.push(Failure {
+                blessable: true,
+                ..Failure::of(cell, format!("its output keeps {mime}, which is only shown live"))
+            });
+        }
+        failures.extend(machine_path(&cell.outputs, places).map(|what| Failure::of(cell, what)));
+    }
+    Ok(failures)
+}
+
+/// The first cell of every notebook in this folder. A notebook among the support crate's tests finds the crate elsewhere.
+fn first_cell(folder: &Path) -> String {
+    if folder.ends_with("support-crate/tests") { FIRST_CELL.replace("../support-crate", "..") } else { FIRST_CELL.to_owned() }
+}
+
+/// How many places that are not in form are named.
+const SHOWN: usize = 3;
+
+/// What it still lacks of what the course shall have: its form, its length, the first lines of its checks.
+pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
+    let mut missing = shape::check(notebook);
+    if !notebook.says_its_cells() {
+        missing.push("it does not say of which cells its outputs are (--bless)".into());
+    }
+    let form = format::check(notebook)?;
+    missing.extend(form.iter().take(SHOWN).map(|(place, what)| format!("{place}: {what}")));
+    if form.len() > SHOWN {
+        missing.push(format!("… and {} more places (cargo verify format --check {})", form.len() - SHOWN, notebook.name));
+    }
+    for exercise in notebook.exercises().unwrap_or_default() {
+        let (check, first) = (&notebook.cells[exercise.check], format!("// Check: {}", exercise.name));
+        if check.source.lines().next() != Some(first.as_str()) {
+            missing.push(format!("{}: a check begins with `{first}`", check.label()));
+        }
+    }
+    Ok(missing)
+}
+
+/// The links of a text that lead nowhere. It stands in the file at `path`, whose links start from `folder`.
+fn broken_links(text: &str, path: &Path, folder: &Path) -> Vec<String> {
+    let broken = |link: &String| -> bool {
+        if link.contains("://") || link.starts_with("mailto:") || link.starts_with("attachment:") {
+            return false;
+        }
+        let link = percent_decode_str(link).decode_utf8_lossy();
+        let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+        let target = if file.is_empty() { path.to_owned() } else { folder.join(file) };
+        if !target.exists() {
+            return true;
+        }
+        let is_notebook = target.extension().is_some_and(|extension| extension == "ipynb");
+        !anchor.is_empty() && is_notebook && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
+    };
+    markdown::links(text).into_iter().filter(broken).collect()
+}
+
+fn has_anchor(notebook: &Notebook, anchor: &str) -> bool {
+    let prose = notebook.cells.iter().filter(|cell| cell.kind == Kind::Markdown);
+    prose.flat_map(|cell| markdown::anchors(&cell.source)).any(|name| name == anchor)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::crafted::*;
+
+    fn places() -> Places {
+        Places::new([Path::new("/srv/pinlab"), Path::new("/srv/ann")])
+    }
+
+    fn said_of_file(cells: Vec<Value>) -> Vec<String> {
+        let failures = check(&notebook(cells), Path::new("folder"), &places()).unwrap();
+        failures.into_iter().map(|failure| failure.what).collect()
+    }
+
+    #[track_caller]
+    fn assert_one(said: &[String], text: &str) {
+        assert!(said.len() == 1 && said[0].contains(text), "wanted one failure with {text:?}, got {said:#?}");
+    }
+
+    #[test]
+    fn the_first_cell_names_the_crate_from_where_the_notebook_is() {
+        assert_eq!(first_cell(Path::new("clone/notebooks")), FIRST_CELL);
+        assert!(first_cell(Path::new("clone/support-crate/tests")).contains("path = \"..\""));
+    }
+
+    #[test]
+    fn a_good_file_passes() {
+        assert!(said_of_file(exercise("✗")).is_empty());
+    }
+
+    #[test]
+    fn a_check_that_does_not_begin_with_its_exercise_is_found() {
+        let missing = missing(&notebook(exercise("✗"))).unwrap();
+        assert!(missing.iter().any(|what| what.contains("`// Check: double`")), "{missing:?}");
+        let mut cells = exercise("✗");
+        cells[1]["source"] = json!("// Check: double\ncheck(double(2) == 4);");
+        let missing = super::missing(&notebook(cells)).unwrap();
+        assert!(!missing.iter().any(|what| what.contains("// Check")), "{missing:?}");
+    }
+
+    #[test]
+    fn another_first_cell_fails() {
+        let mut json = notebook(vec![]).json().clone();
+        json["cells"][0]["source"] = json!(":cache 512");
+        let failures = check(&parse(&json), Path::new("folder"), &places()).unwrap();
+        assert!(failures.iter().any(|failure| failure.what.contains("first code cell")), "{failures:?}");
+    }
+
+    #[test]
+    fn another_format_kernel_or_a_doubled_id_fails() {
+        let mut json = notebook(vec![code("x", vec![])]).json().clone();
+        json["nbformat_minor"] = json!(4);
+        json["cells"][1]["id"] = json!("cell-0");
+        let failures = check(&parse(&json), Path::new("folder"), &places()).unwrap();
+        assert_eq!(failures.len(), 2, "{failures:?}");
+        json["metadata"]["language_info"]["name"] = json!("rust");
+        let as_it_is = Notebook::parse("a.ipynb".as_ref(), &json.to_string()).unwrap();
+        let failures = check(&as_it_is, Path::new("folder"), &places()).unwrap();
+        assert!(failures.iter().any(|failure| failure.blessable && failure.what.contains("names of kernel")), "{failures:?}");
+    }
+
+    #[test]
+    fn cells_that_changed_after_the_run_fail() {
+        let mut json = notebook(vec![code("x", vec![printed("1")])]).json().clone();
+        json["cells"][1]["source"] = json!("y");
+        let failures = check(&parse(&json), Path::new("folder"), &places()).unwrap();
+        assert!(failures.len() == 1 && failures[0].blessable, "{failures:?}");
+        assert!(failures[0].what.contains("have changed since"), "{failures:?}");
+    }
+
+    #[test]
+    fn what_is_only_shown_live_is_not_kept() {
+        let picture = json!({"output_type": "execute_result", "execution_count": 2, "metadata": {},
+            "data": {"text/html": "<p/>", "text/plain": "x"}});
+        assert_one(&said_of_file(vec![code("x", vec![picture])]), "text/html");
+    }
+
+    #[test]
+    fn a_tag_without_an_error_and_an_error_without_a_tag_fail() {
+        let mut tagged = code("x", vec![]);
+        tagged["metadata"]["tags"] = json!(["raises-exception"]);
+        assert_one(&said_of_file(vec![tagged]), "names no `error`");
+        assert_one(&said_of_file(vec![with(code("x", vec![]), json!({"error": "E0382"}))]), "no tag");
+    }
+
+    #[test]
+    fn an_exercise_without_one_of_its_parts_fails() {
+        for (missing, part) in [(0, "Starter"), (1, "Check"), (2, "Solution")] {
+            let mut cells = exercise("✗");
+            cells.remove(missing);
+            assert_one(&said_of_file(cells), part);
+        }
+    }
+
+    #[test]
+    fn every_link_of_the_readmes_leads_somewhere() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for name in ["README.md", "notebooks/README.md"] {
+            let path = project.join(name);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(markdown::links(&text).len() > 10, "{name} has links");
+            assert_eq!(broken_links(&text, &path, path.parent().unwrap()), Vec::<String>::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("01-a.ipynb");
+        let text = |link: &str| {
+            let cells = vec![prose(&format!("# The `first` thing\n\n[next]({link})"))];
+            notebook(cells).text()
+        };
+        let said = |link: &str| {
+            fs::write(&path, text(link)).unwrap();
+            let failures = check(&Notebook::read(&path).unwrap(), folder.path(), &places()).unwrap();
+            failures.into_iter().map(|failure| failure.what).collect::<Vec<_>>()
+        };
+        for good in ["01-a.ipynb", "01-a.ipynb#The-first-thing", "#The-first-thing", "https://example.org/x"] {
+            assert!(said(good).is_empty(), "{good}: {:?}", said(good));
+        }
+        for bad in ["02-b.ipynb", "01-a.ipynb#Nothing", "#Nothing"] {
+            assert_one(&said(bad), "leads nowhere");
+        }
+    }
+}

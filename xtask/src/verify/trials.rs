@@ -1,0 +1,234 @@
+//! Tries answers in a running notebook: those to exercises, in the starters' places, and the folded ones below "Change it".
+//!
+//! ```text
+//! cell, cell, answer, check, answer, check, …, solution, check, cell, folded answer, cell, …
+//! ```
+//!
+//! One kernel tries them all, like a reader who does not give up. One that takes the kernel's variables with it, by a crash or
+//! by having to be interrupted, must not hide the others: they go on in a fresh kernel, with the notebook's cells up to there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::answers::Answer;
+use super::folded::{Ending, Folded};
+use super::judge::{self, Failure, Places};
+use super::mask;
+use crate::jupyter::{End, Kernel, Ran, Server};
+use crate::notebook::{Cell, Exercise, Notebook, Role};
+use crate::outputs::sections;
+
+/// The longest that an answer or a check may take, if the cell's rules do not say otherwise.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What is tried in a notebook.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trials {
+    pub(super) exercises: Vec<Exercise>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) folded: Vec<Folded>,
+}
+
+impl Trials {
+    pub(super) fn is_empty(&self) -> bool {
+        self.exercises.is_empty() && self.folded.is_empty()
+    }
+}
+
+/// One answer that was tried, and what was wrong with it or with its check.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) failure: Option<Failure>,
+}
+
+/// Tries them all. `on_step` is told what comes next.
+pub(super) fn run(
+    server: &Server,
+    notebook: &Notebook,
+    trials: &Trials,
+    places: &Places,
+    mut on_step: impl FnMut(&str),
+) -> Result<Vec<Tried>> {
+    let folder = notebook.path.parent().unwrap_or(Path::new("."));
+    let mut bench = Bench { kernel: server.kernel(folder)?, cells: Vec::new() };
+    let mut tried = Vec::new();
+    for cell in notebook.code() {
+        on_step(&cell.label());
+        let exercise = |role: Role| trials.exercises.iter().find(|exercise| exercise.cell(role) == Some(cell.index));
+        let mut code = cell.source.as_str();
+        if let Some(exercise) = exercise(Role::Starter) {
+            for answer in trials.answers.iter().filter(|answer| answer.exercise == exercise.name) {
+                on_step(&format!("{}, {}", answer.exercise, answer.title));
+                let wrong = bench.answer(notebook, exercise, answer)?;
+                let what = |why: String| format!("exercise `{}`, answer `{}`: {why}", answer.exercise, answer.title);
+                let check = &notebook.cells[exercise.check];
+                tried.push(Tried { failure: wrong.map(|why| Failure::of(check, what(why))) });
+            }
+            code = &exercise.solution;
+        }
+        let ran = bench.cell(cell, code)?;
+        if let End::Death(message) = &ran.end {
+            let what = format!("the kernel died here, and nothing after it was tried:\n{message}");
+            tried.push(Tried { failure: Some(Failure::of(cell, what)) });
+            return Ok(tried);
+        }
+        let cell = &Cell { late: ran.end == End::TooLate, ..cell.clone() };
+        let failures = judge::conduct(cell, &ran.outputs, places);
+        tried.extend(failures.into_iter().map(|failure| Tried { failure: Some(failure) }));
+        if let Some(exercise) = exercise(Role::Check) {
+            let wrong = judge::verdict(&ran.outputs, true);
+            let what = |why| format!("exercise `{}`, its solution: {why}", exercise.name);
+            tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
+        }
+        for folded in trials.folded.iter().filter(|folded| folded.after == cell.index) {
+            on_step(&format!("a change to {}", cell.label()));
+            let wrong = bench.folded(cell, folded)?;
+            let what = |why| format!("the folded answer below it:\n{}\n{why}", indented(&folded.code));
+            tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
+        }
+    }
+    Ok(tried)
+}
+
+/// A kernel, and the cells of the notebook that have been run in it.
+struct Bench<'a> {
+    kernel: Kernel<'a>,
+    /// Code, id and limit of each.
+    cells: Vec<(String, String, Duration)>,
+}
+
+impl Bench<'_> {
+    /// Runs a cell of the notebook.
+    fn cell(&mut self, cell: &Cell, code: &str) -> Result<Ran> {
+        let limit = Duration::from_secs(cell.limit());
+        self.cells.push((code.to_owned(), cell.id.clone(), limit));
+        self.kernel.run(code, &cell.id, limit)
+    }
+
+    /// Runs something in the place of a cell.
+    fn attempt(&mut self, cell: &Cell, code: &str) -> Result<Ran> {
+        let limit = cell.rules.limit.map_or(LIMIT, Duration::from_secs);
+        self.kernel.run(code, &cell.id, limit)
+    }
+
+    /// A fresh kernel in which the notebook has come as far as here.
+    fn afresh(&mut self) -> Result<()> {
+        self.kernel.restart()?;
+        for (code, id, limit) in &self.cells {
+            self.kernel.run(code, id, *limit)?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with an answer to an exercise, or with what the check says of it.
+    fn answer(&mut self, notebook: &Notebook, exercise: &Exercise, answer: &Answer) -> Result<Option<String>> {
+        let mut steps = vec![("the answer", &notebook.cells[exercise.starter], answer.code.as_str())];
+        let between = notebook.code().filter(|cell| (exercise.starter + 1..exercise.check).contains(&cell.index));
+        steps.extend(between.map(|cell| ("a cell between it and the check", cell, cell.source.as_str())));
+        let check = &notebook.cells[exercise.check];
+        steps.push(("the check", check, check.source.as_str()));
+        let mut outputs = Vec::new();
+        for (who, cell, code) in steps {
+            let ran = self.attempt(cell, code)?;
+            if let Some(how) = failed(&ran) {
+                self.afresh()?;
+                return Ok(Some(format!("{who} {how}")));
+            }
+            outputs = ran.outputs;
+        }
+        Ok(judge::verdict(&outputs, answer.hint.is_none()).or_else(|| {
+            let hint = answer.hint.as_deref()?;
+            let said: String = sections(&outputs).into_iter().map(|section| section.text + "\n").collect();
+            let is_said = mask::loosely(&said).contains(&mask::loosely(hint));
+            (!is_said).then(|| format!("the check must give the hint\n  {hint}\nbut says:\n{}", said.trim()))
+        }))
+    }
+
+    /// What is wrong with a folded answer.
+    fn folded(&mut self, cell: &Cell, folded: &Folded) -> Result<Option<String>> {
+        let ran = self.attempt(cell, &folded.code)?;
+        let shown = sections(&ran.outputs);
+        let how = failed(&ran);
+        let lost = ran.end != End::Reply || judge::failure(&shown).is_some_and(|(how, _)| how == "crashes");
+        if lost {
+            self.afresh()?;
+        }
+        let text: String = shown.iter().map(|section| section.text.clone() + "\n").collect();
+        let failed_as = |way: &str| judge::failure(&shown).is_some_and(|(how, _)| how == way) && ran.end == End::Reply;
+        let as_it_must = match &folded.end {
+            Ending::Well => how.is_none(),
+            Ending::Refused(code) => failed_as("fails") && text.contains(code.as_str()),
+            Ending::Panics => failed_as("panics"),
+            Ending::Crashes => failed_as("crashes"),
+        };
+        if !as_it_must {
+            let wanted = match &folded.end {
+                Ending::Well => "it must work".to_owned(),
+                Ending::Refused(code) => format!("it must be refused with {code}"),
+                Ending::Panics => "it must panic".to_owned(),
+                Ending::Crashes => "it must crash".to_owned(),
+            };
+            let how = how.unwrap_or_else(|| format!("shows:\n{}", text.trim()));
+            return Ok(Some(format!("{wanted}, but it {how}")));
+        }
+        Ok(not_shown(&folded.shows, &text)
+            .map(|line| format!("it must show, in this order,\n  {line}\nbut shows:\n{}", text.trim())))
+    }
+}
+
+/// How something has failed, as the end of a sentence.
+fn failed(ran: &Ran) -> Option<String> {
+    match &ran.end {
+        End::TooLate => Some(format!("takes longer than {:.0} s", ran.seconds.floor())),
+        End::Death(message) => Some(format!("kills the kernel: {message}")),
+        End::Reply => judge::failure(&sections(&ran.outputs)).map(|(how, text)| format!("{how}:\n{}", text.trim())),
+    }
+}
+
+/// The first of these lines that is not in the text, after those before it. Addresses and times are all alike.
+fn not_shown<'a>(lines: &'a [String], text: &str) -> Option<&'a String> {
+    let mut shown = text.lines().map(mask::loosely);
+    lines.iter().find(|line| {
+        let line = mask::loosely(line);
+        !shown.any(|shown| shown.contains(&line))
+    })
+}
+
+fn indented(code: &str) -> String {
+    code.lines().map(|line| format!("  {line}\n")).collect::<String>().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crafted::{complained, printed};
+
+    fn ran(outputs: Vec<serde_json::Value>, end: End) -> Ran {
+        Ran { outputs, seconds: 30.4, end }
+    }
+
+    #[test]
+    fn an_answer_may_not_hang_crash_or_panic() {
+        assert_eq!(failed(&ran(vec![printed("✗ no")], End::Reply)), None);
+        assert_eq!(failed(&ran(vec![], End::TooLate)).unwrap(), "takes longer than 30 s");
+        assert!(failed(&ran(vec![], End::Death("gone".into()))).unwrap().contains("kills the kernel: gone"));
+        assert!(failed(&ran(vec![failed_with_crash()], End::Reply)).unwrap().starts_with("crashes"));
+        let panic = complained("thread '<unnamed>' panicked at src/lib.rs:1:1:\nboom");
+        assert!(failed(&ran(vec![panic], End::Reply)).unwrap().starts_with("panics"));
+    }
+
+    fn failed_with_crash() -> serde_json::Value {
+        crate::crafted::failed("Subprocess terminated with status: signal: 11 (SIGSEGV)")
+    }
+
+    #[test]
+    fn lines_must_be_shown_in_their_order_and_addresses_and_times_do_not_count() {
+        let text = "first   0x7f1234567890\nsecond in 3.25 ms, all of it\nthird\n";
+        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        assert_eq!(not_shown(&lines(&["first 0x55ff00000010", "second in 1.5 ms"]), text), None);
+        assert_eq!(not_shown(&lines(&["third", "first 0x55ff00000010"]), text).unwrap(), "first 0x55ff00000010");
+        assert_eq!(not_shown(&lines(&["fourth"]), text).unwrap(), "fourth");
+    }
+}
