@@ -10,7 +10,9 @@ use std::fs;
 /// be found, one line with the tokens.
 pub(crate) fn text(site: &Site, tokens: &str) -> String {
     let source = fs::read_to_string(site.source()).unwrap_or_default();
-    find(&source, site.line as usize, tokens).unwrap_or_else(|| tokens.trim().to_owned())
+    // A macro that was defined further up, with the snippet in it, names the line where it was called.
+    let found = find(&source, site.line as usize, tokens).or_else(|| find(&source, 1, tokens));
+    found.unwrap_or_else(|| tokens.trim().to_owned())
 }
 
 /// Looks for a bracket whose content has these tokens, from a line on.
