@@ -10,7 +10,7 @@
 //! 6. A kernel that dies before it has answered for the first time is started again, and nobody notices.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
@@ -24,8 +24,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{Channel, Clients, File, Inbox, Incoming, Kernel};
+use crate::mend::mended;
 use crate::message::{Message, Signer};
 use crate::process::{Process, Signal, Signals, parent_has_gone};
+use crate::progress;
 
 #[cfg(test)]
 mod tests;
@@ -43,8 +45,14 @@ const HANDOVER: Duration = Duration::from_millis(1);
 /// How many tasks may have to run before all that has come in is in the inbox.
 const READERS: usize = 8;
 
+/// When a kernel that has answered and was not heard is asked once more.
+const AGAIN_TO_ASK: Duration = Duration::from_millis(300);
+
 /// The longest that a cell is held: a thread that it has started may print for ever.
 const LONGEST: Duration = Duration::from_millis(500);
+
+/// A cell that waits for so long because the kernel loads is told.
+const SOME_SECONDS: Duration = Duration::from_secs(4);
 
 /// How often a kernel is started that dies before its first answer.
 const STARTS: usize = 3;
@@ -55,23 +63,24 @@ const INBOX: usize = 1024;
 /// Makes the command that starts the kernel, which may take a while; it is told how many starts have failed.
 pub type Start = dyn Fn(usize) -> Command + Send + Sync;
 
-/// Serves the clients of the connection file until the kernel, or whoever asked for it, has ended.
+/// Serves the clients of the connection file until the kernel, or whoever asked for it, has ended. How long the kernel loads is kept in
+/// `loading_file`, for the next time.
 ///
 /// # Errors
 /// The connection file cannot be used, or the kernel not started.
-pub fn run(connection_file: &Path, start: Arc<Start>) -> Result<ExitCode> {
+pub fn run(connection_file: &Path, loading_file: Option<PathBuf>, start: Arc<Start>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let code = runtime.block_on(serve(connection_file, start));
+    let code = runtime.block_on(serve(connection_file, loading_file, start));
     // What still waits for a socket is of no use to anybody.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(connection_file: &Path, start: Arc<Start>) -> Result<ExitCode> {
+async fn serve(connection_file: &Path, loading_file: Option<PathBuf>, start: Arc<Start>) -> Result<ExitCode> {
     let file = File::read(connection_file)?;
     let mut signals = Signals::listen()?;
     let (inbox, mut incoming) = mpsc::channel(INBOX);
-    let mut front = Front::new(Clients::listen(&file, &inbox).await?, &file.key);
+    let mut front = Front::new(Clients::listen(&file, &inbox).await?, &file.key, loading_file);
     for failed in 0..STARTS {
         let start = start.clone();
         let command = tokio::task::spawn_blocking(move || start(failed));
@@ -95,6 +104,25 @@ async fn ended(process: &mut Option<Process>) -> Result<ExitStatus> {
     }
 }
 
+/// How long the kernel loads.
+#[derive(Debug, Default)]
+struct Loading {
+    since: Option<Instant>,
+    /// Where it is kept how long it took.
+    file: Option<PathBuf>,
+    /// How long it took last time.
+    last: Option<Duration>,
+    /// The header of the cell that has been told.
+    said: Option<Bytes>,
+}
+
+impl Loading {
+    fn begin(file: Option<&Path>) -> Self {
+        let last = file.and_then(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok()).map(Duration::from_secs);
+        Self { since: Some(Instant::now()), file: file.map(Path::to_owned), last, said: None }
+    }
+}
+
 /// Why a kernel is no longer there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ended {
@@ -108,11 +136,10 @@ enum Ended {
 enum Readiness {
     /// It loads.
     Starting,
-    /// It was asked for the first time, by the message with this name.
+    /// It was asked whether it is there. It has answered; it was heard by what it publishes.
     Asked {
-        question: String,
         answered: bool,
-        again: Instant,
+        heard: bool,
     },
     Ready,
 }
@@ -134,6 +161,10 @@ struct Running {
     interrupted: bool,
     /// The kernel has said that the program that runs the cells is gone.
     lost: bool,
+    /// The exercise that it checks.
+    exercise: Option<String>,
+    /// It has printed ✓, and no ✗.
+    right: Option<bool>,
 }
 
 struct Front {
@@ -141,6 +172,10 @@ struct Front {
     signer: Signer,
     kernel: Option<Kernel>,
     readiness: Readiness,
+    /// The code of the latest cell.
+    code: String,
+    loading: Loading,
+    loading_file: Option<PathBuf>,
     /// What waits for the kernel.
     queue: VecDeque<Message>,
     running: Option<Running>,
@@ -155,12 +190,15 @@ struct Front {
 }
 
 impl Front {
-    fn new(clients: Clients, key: &str) -> Self {
+    fn new(clients: Clients, key: &str, loading_file: Option<PathBuf>) -> Self {
         Self {
             clients,
             signer: Signer::new(key),
             kernel: None,
             readiness: Readiness::Starting,
+            code: String::new(),
+            loading: Loading::default(),
+            loading_file,
             queue: VecDeque::new(),
             running: None,
             interrupts: 0,
@@ -188,6 +226,7 @@ impl Front {
         let mut parent_has_gone = pin!(parent_has_gone());
         self.kernel = None;
         self.readiness = Readiness::Starting;
+        self.loading = Loading::begin(self.loading_file.as_deref());
         let ended = loop {
             let look = self.look;
             tokio::select! {
@@ -285,6 +324,7 @@ impl Front {
             }
             "execute_request" => {
                 self.queue.push_back(request);
+                self.say_that_it_loads().await;
                 self.work().await;
             }
             // What may be asked while a cell runs need not wait for those that come after it.
@@ -328,11 +368,12 @@ impl Front {
 
     /// The kernel's answer on `shell`.
     async fn answered(&mut self, message: Message) {
-        if let Readiness::Asked { question, answered, .. } = &mut self.readiness
-            && *question == message.parent.msg_id
+        if let Readiness::Asked { answered, .. } = &mut self.readiness
+            && self.signer.is_own(&message.parent)
         {
             *answered = true;
-            return;
+            self.look_at(Instant::now() + AGAIN_TO_ASK);
+            return self.begin_if_ready().await;
         }
         match &mut self.running {
             Some(running) if running.id == message.parent.msg_id && message.header.msg_type == "execute_reply" => {
@@ -346,29 +387,53 @@ impl Front {
 
     /// What the kernel says to all.
     async fn published(&mut self, message: Message) {
-        if let Readiness::Asked { question, answered, .. } = &self.readiness
-            && *question == message.parent.msg_id
+        let own = self.signer.is_own(&message.parent);
+        if let Readiness::Asked { heard, .. } = &mut self.readiness
+            && own
         {
-            if *answered && message.is_status("idle") {
-                self.readiness = Readiness::Ready;
-                self.work().await;
-            }
-            return;
+            *heard |= message.is_status("idle");
+            return self.begin_if_ready().await;
         }
         if let Some(running) = self.running.as_mut().filter(|running| running.id == message.parent.msg_id) {
             running.last = Instant::now();
             if message.header.msg_type == "error" && message.parts[3].windows(TERMINATED.len()).any(|text| text == TERMINATED) {
                 running.lost = true;
             }
+            if running.exercise.is_some() && message.header.msg_type == "stream" {
+                let content = message.content();
+                for line in content["text"].as_str().unwrap_or_default().lines().filter(|_| content["name"] == "stdout") {
+                    match line.chars().next() {
+                        Some('✓') => running.right = Some(running.right != Some(false)),
+                        Some('✗') => running.right = Some(false),
+                        _ => {}
+                    }
+                }
+            }
             if message.is_status("idle") {
                 running.idle = Some(message);
                 return self.hold();
             }
-            if running.hidden {
-                return;
-            }
         }
+        if own {
+            return;
+        }
+        let is_check = self.running.as_ref().is_some_and(|running| running.exercise.is_some());
+        let coloured = is_check && Path::new(progress::FOLDER).is_dir();
+        let message = mended(message, &self.code, coloured, &self.signer);
         self.clients.publish(message.frames()).await;
+    }
+
+    /// The kernel can be given work once it has answered, and what it publishes is heard.
+    async fn begin_if_ready(&mut self) {
+        if !matches!(self.readiness, Readiness::Asked { answered: true, heard: true }) {
+            return;
+        }
+        self.readiness = Readiness::Ready;
+        if let (Some(since), Some(file)) = (self.loading.since, &self.loading.file) {
+            // A note for next time: no harm if it cannot be left.
+            let _ = std::fs::write(file, since.elapsed().as_secs().to_string());
+        }
+        self.work().await;
     }
 
     /// Gives the kernel what waits, up to the next cell.
@@ -379,9 +444,39 @@ impl Front {
             };
             if request.header.msg_type == "execute_request" {
                 self.running = Some(Running::new(&request, false));
+                if self.loading.said.take().is_some_and(|said| said == request.parts[0]) {
+                    // What it was told is true no longer.
+                    let clear = self.signer.make("clear_output", vec![], &request.parts[0], &json!({"wait": false}));
+                    self.clients.publish(clear.frames()).await;
+                }
+                self.code = request.content()["code"].as_str().unwrap_or_default().to_owned();
             }
             self.pass(Channel::Shell, request).await;
         }
+    }
+
+    /// A cell that has waited for some seconds hears why.
+    async fn say_that_it_loads(&mut self) {
+        let Some(since) =
+            self.loading.since.filter(|_| self.loading.said.is_none() && !matches!(self.readiness, Readiness::Ready))
+        else {
+            return;
+        };
+        let Some(request) = self.queue.iter().find(|request| request.header.msg_type == "execute_request") else {
+            return;
+        };
+        if since.elapsed() < SOME_SECONDS {
+            let time = since + SOME_SECONDS;
+            return self.look_at(time);
+        }
+        let last = match self.loading.last {
+            Some(last) => format!("Last time that took {} s.", last.as_secs().max(1)),
+            None => "That can take a minute.".to_owned(),
+        };
+        let text = format!("The kernel loads, and compiles the support crate if it has changed. {last} This cell runs then.\n");
+        let told = self.signer.make("stream", vec![], &request.parts[0], &json!({"name": "stderr", "text": text}));
+        self.loading.said = Some(request.parts[0].clone());
+        self.clients.publish(told.frames()).await;
     }
 
     /// Looks at what is held once the kernel can have been quiet.
@@ -399,12 +494,11 @@ impl Front {
     }
 
     async fn look_again(&mut self, process: Option<&Process>, incoming: &mpsc::Receiver<Incoming>) {
-        if let Readiness::Asked { again, .. } = self.readiness
-            && again <= Instant::now()
-        {
-            // Its first words are lost if they come before the kernel knows who listens.
+        if matches!(self.readiness, Readiness::Asked { answered: true, heard: false }) {
+            // What it published came before it knew who listens.
             self.ask().await;
         }
+        self.say_that_it_loads().await;
         let Some(running) = self.running.as_ref().filter(|running| running.is_answered()) else {
             return;
         };
@@ -437,6 +531,11 @@ impl Front {
             return;
         };
         self.question = None;
+        if let (Some(exercise), Some(true)) = (&running.exercise, running.right)
+            && let Err(error) = progress::record(Path::new("."), exercise)
+        {
+            eprintln!("pinlab-kernel: cannot remember that {exercise} is solved: {error}");
+        }
         // The program that runs the cells was ended, and the kernel has not noticed: the next cell would be told, not this one.
         let unnoticed = running.interrupted && !running.lost;
         if unnoticed {
@@ -464,9 +563,7 @@ impl Front {
     /// Asks the kernel whether it is there. It answers once it has loaded.
     async fn ask(&mut self) {
         let request = self.signer.make("kernel_info_request", vec![], &no_header(), &json!({}));
-        let again = Instant::now() + Duration::from_secs(1);
-        self.readiness = Readiness::Asked { question: request.header.msg_id.clone(), answered: false, again };
-        self.look_at(again);
+        self.readiness = Readiness::Asked { answered: false, heard: false };
         self.pass(Channel::Shell, request).await;
     }
 
@@ -528,6 +625,8 @@ impl Running {
             held: None,
             interrupted: false,
             lost: false,
+            exercise: progress::checked(request.content()["code"].as_str().unwrap_or_default()).map(str::to_owned),
+            right: None,
         }
     }
 

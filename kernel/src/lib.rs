@@ -9,27 +9,36 @@
 //! are through. It also keeps from the kernel what ends it (a client that has gone before its answer), answers Jupyter while the
 //! kernel loads, starts it again if it dies before its first answer, and ends it when Jupyter is gone.
 //!
-//! [`session`] is what the kernel finds when it starts. `xtask` shares it, and does without the rest.
+//! [`session`] and [`config`] are what the kernel finds when it starts, and [`progress`] what is kept of the reader's answers. `xtask` shares these, and
+//! does without the rest.
 
+pub mod config;
 #[cfg(feature = "front")]
 mod connection;
 #[cfg(feature = "front")]
 pub mod front;
 #[cfg(feature = "front")]
+mod mend;
+#[cfg(feature = "front")]
 mod message;
 #[cfg(feature = "front")]
 mod process;
+pub mod progress;
 pub mod session;
 
 /// Every file that decides what the program does: what an installed copy is keyed by.
 pub const SOURCES: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("../Cargo.toml")),
+    ("src/config.rs", include_str!("config.rs")),
     ("src/connection.rs", include_str!("connection.rs")),
     ("src/front.rs", include_str!("front.rs")),
+    ("src/hook.rs", include_str!("hook.rs")),
     ("src/lib.rs", include_str!("lib.rs")),
     ("src/main.rs", include_str!("main.rs")),
+    ("src/mend.rs", include_str!("mend.rs")),
     ("src/message.rs", include_str!("message.rs")),
     ("src/process.rs", include_str!("process.rs")),
+    ("src/progress.rs", include_str!("progress.rs")),
     ("src/session.rs", include_str!("session.rs")),
 ];
 

@@ -1,9 +1,10 @@
 //! `pinlab-kernel CONNECTION-FILE KERNEL [ARGUMENTS]`: starts the kernel and stands between it and Jupyter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, OnceLock};
 
+use pinlab_kernel::config;
 use pinlab_kernel::front;
 use pinlab_kernel::session::{self, Session};
 
@@ -14,19 +15,34 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let arguments: Vec<_> = arguments.collect();
-    // Without one the first cell takes longer, and that is all. It is removed at the end.
+    // It is removed at the end.
     let session = Arc::new(OnceLock::new());
     let place = session.clone();
-    let start = move |_failed: usize| {
+    let start = move |failed: usize| {
         let mut kernel = Command::new(&program);
         kernel.args(&arguments);
         session::prepare(&mut kernel);
-        if let Some(session) = place.get_or_init(Session::begin) {
-            kernel.env("EVCXR_TMPDIR", session.folder());
+        // The kernel sets its own for every cell.
+        if let Some(calls) = std::env::var_os("RUST_BACKTRACE") {
+            kernel.env("PINLAB_BACKTRACE", calls);
+        }
+        match place.get_or_init(Session::begin) {
+            Ok(Some(session)) => {
+                kernel.env("EVCXR_TMPDIR", session.folder());
+                // A crate that does not compile, or a configuration that the kernel does not like, must not keep it from starting.
+                let folder = session.folder().join("config");
+                let crates = failed == 0 && Path::new("../support-crate/Cargo.toml").is_file();
+                if failed < 2 && config::write(&folder, crates).is_ok() {
+                    kernel.env(config::VARIABLE, folder);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("pinlab-kernel: no folder for this session: {error}"),
         }
         kernel
     };
-    let code = front::run(&connection_file, Arc::new(start));
+    let loading_file = session::own_folder().map(|folder| folder.join(session::SESSIONS).join("seconds-to-load"));
+    let code = front::run(&connection_file, loading_file, Arc::new(start));
     drop(session);
     code.unwrap_or_else(|error| {
         eprintln!("pinlab-kernel: {error:#}");

@@ -22,6 +22,8 @@ const DELIMITER: &[u8] = b"<IDS|MSG>";
 pub(crate) struct Header {
     pub(crate) msg_id: String,
     pub(crate) msg_type: String,
+    /// Who has sent it.
+    pub(crate) session: String,
 }
 
 /// One message: its frames, and what they say.
@@ -95,6 +97,11 @@ impl Signer {
         decoded.is_some_and(|signature| mac.verify_slice(&signature).is_ok())
     }
 
+    /// True if what was asked there was asked by the front itself.
+    pub(crate) fn is_own(&self, header: &Header) -> bool {
+        header.session == self.session
+    }
+
     /// A message of the front's own that belongs to the request with this header (as it was received).
     pub(crate) fn make(&self, msg_type: &str, route: Vec<Bytes>, parent: &Bytes, content: &Value) -> Message {
         let msg_id = Uuid::new_v4().to_string();
@@ -103,7 +110,7 @@ impl Signer {
             "date": humantime::format_rfc3339_micros(SystemTime::now()).to_string(), "version": "5.3",
         });
         let parts = [header.to_string().into(), parent.clone(), "{}".into(), content.to_string().into()].to_vec();
-        let header = Header { msg_id, msg_type: msg_type.to_owned() };
+        let header = Header { msg_id, msg_type: msg_type.to_owned(), session: self.session.clone() };
         let parent = serde_json::from_slice(parent).unwrap_or_default();
         Message { route, signature: self.sign(&parts), parts, header, parent }
     }

@@ -14,20 +14,128 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use etcetera::BaseStrategy;
+use sha2::{Digest, Sha256};
+
 /// The longest that the registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where a clone keeps what its first cell compiled.
-pub const WARM: &str = "target/warm-kernel";
+/// The variable that names the store, if it is not in the user's own cache.
+pub const STORE: &str = "PINLAB_STORE";
+/// Where in the store it is kept what the first cell compiled, for each clone.
+pub const WARM: &str = "warm";
 /// The file in there that is written last.
 pub const READY: &str = "ready";
 /// The folder in there that a kernel gets a copy of.
 pub const SESSION: &str = "session";
 
-/// How the folders of sessions are named, in the system's folder for temporary files.
-const PREFIX: &str = "pinlab-kernel-";
+/// Where in the user's own cache the folders of sessions are.
+pub const SESSIONS: &str = "sessions";
+/// How the folder of a session is named.
+const PREFIX: &str = "kernel-";
 /// The file in such a folder that is locked for as long as the session lives.
 const LOCK: &str = "in-use";
+
+/// The user's own folder of this course; `None` if the system does not say where a user's caches are.
+pub fn own_folder() -> Option<PathBuf> {
+    Some(etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("pinlab"))
+}
+
+/// Where what the lab installs is: [`STORE`] if that is set, else the user's own folder.
+pub fn store() -> Option<PathBuf> {
+    env::var_os(STORE).filter(|path| !path.is_empty()).map(PathBuf::from).or_else(own_folder)
+}
+
+/// Where in the store it is kept what was compiled for this support crate.
+pub fn warm_folder(store: &Path, support_crate: &Path) -> PathBuf {
+    let path = fs::canonicalize(support_crate).unwrap_or_else(|_| support_crate.to_owned());
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    store.join(WARM).join(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// A folder for the sessions of this user: nobody else can write in it or above it, and the kernel can use its name.
+///
+/// # Errors
+/// It cannot be made.
+pub fn sessions() -> io::Result<PathBuf> {
+    let own = own_folder().map(|folder| folder.join(SESSIONS));
+    // The kernel speaks to the program that runs the cells in lines with spaces between the words.
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("pinlab"));
+    let candidates = own.clone().into_iter().chain(runtime).filter(|path| is_plain(path));
+    for folder in candidates {
+        if private(&folder).is_ok() {
+            return Ok(folder);
+        }
+    }
+    let shared = env::temp_dir();
+    let shared = if is_plain(&shared) { shared } else { PathBuf::from(if cfg!(windows) { "C:\\Users\\Public" } else { "/tmp" }) };
+    let folder = shared.join(format!("pinlab-{}", user()));
+    private(&folder)?;
+    // Cargo reads its configuration from the folders above, too.
+    match foreign_configuration(&folder) {
+        Some(file) => Err(io::Error::other(format!("{} is not yours, and would be obeyed", file.display()))),
+        None => Ok(folder),
+    }
+}
+
+/// Letters, digits and a few signs only.
+fn is_plain(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/\\:.-_~+@".contains(letter)))
+}
+
+/// Makes the folder, for this user alone.
+///
+/// # Errors
+/// It cannot be made, or is another user's, or a link.
+pub fn private(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if !is_own(folder, true) {
+        return Err(io::Error::other(format!("{} is not a folder of this user's own", folder.display())));
+    }
+    #[cfg(unix)]
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
+
+/// True if this is a folder (or a file), and nobody but this user, or the system's administrator, can have made it.
+fn is_own(path: &Path, folder: bool) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return false;
+    };
+    let right_kind = if folder { metadata.is_dir() } else { metadata.is_file() };
+    #[cfg(unix)]
+    {
+        let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
+        right_kind && (owner == rustix::process::geteuid().as_raw() || owner == 0)
+    }
+    #[cfg(not(unix))]
+    right_kind
+}
+
+#[cfg(unix)]
+fn user() -> String {
+    rustix::process::geteuid().as_raw().to_string()
+}
+
+#[cfg(not(unix))]
+fn user() -> String {
+    env::var("USERNAME").unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// A file above this folder that cargo would read although somebody else has put it there.
+fn foreign_configuration(folder: &Path) -> Option<PathBuf> {
+    let files = folder.ancestors().flat_map(|above| ["config.toml", "config"].map(|name| above.join(".cargo").join(name)));
+    files.into_iter().find(|file| fs::symlink_metadata(file).is_ok() && !is_own(file, false))
+}
 
 /// Makes the surroundings of a kernel that is about to start as it needs them.
 pub fn prepare(kernel: &mut Command) {
@@ -47,7 +155,8 @@ pub fn prepare(kernel: &mut Command) {
 
 /// Asks cargo, with the user's own settings for mirrors and proxies, whether it reaches its registry.
 pub fn online() -> bool {
-    let Ok(folder) = tempfile::tempdir() else {
+    // Not in a folder that others can write in: cargo reads its configuration from there.
+    let Ok(folder) = sessions().and_then(|parent| tempfile::Builder::new().prefix("probe-").tempdir_in(parent)) else {
         return true;
     };
     let manifest = "[package]\nname = \"probe\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n\
@@ -85,33 +194,53 @@ pub fn online() -> bool {
 #[derive(Debug)]
 pub struct Session {
     folder: PathBuf,
+    /// True if it has what the first cell needs.
+    warm: bool,
     /// Locked while this process lives, however it dies: the system lets go of it.
     _lock: File,
 }
 
 impl Session {
-    /// `None` if the notebook's clone has nothing to copy, or it cannot be copied, or the user has chosen a folder.
-    pub fn begin() -> Option<Self> {
+    /// With a copy of what was compiled for the notebook's clone, if that is there. `None` if the user has chosen a folder.
+    ///
+    /// # Errors
+    /// No folder can be had that is this user's alone.
+    pub fn begin() -> io::Result<Option<Self>> {
         if env::var_os("EVCXR_TMPDIR").is_some() {
-            return None;
+            return Ok(None);
         }
-        let here = env::current_dir().ok()?;
-        let warm = here.ancestors().map(|folder| folder.join(WARM)).find(|warm| warm.join(READY).is_file())?;
-        let parent = env::temp_dir();
+        let parent = sessions()?;
         sweep(&parent);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).ok()?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent)?;
         // Locked under another name, so that nobody finds it unlocked.
-        let lock = File::create(folder.path().join("new")).ok()?;
-        lock.lock().ok()?;
-        fs::rename(folder.path().join("new"), folder.path().join(LOCK)).ok()?;
-        copy(&warm.join(SESSION), folder.path()).ok()?;
-        Some(Self { folder: folder.keep(), _lock: lock })
+        let lock = File::create(folder.path().join("new"))?;
+        lock.lock()?;
+        fs::rename(folder.path().join("new"), folder.path().join(LOCK))?;
+        let warm = warm().is_some_and(|warm| copy(&warm.join(SESSION), folder.path()).is_ok());
+        Ok(Some(Self { folder: folder.keep(), warm, _lock: lock }))
     }
 
     /// Where the kernel is to compile.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+
+    /// True if the first cell has nothing to compile.
+    pub fn is_warm(&self) -> bool {
+        self.warm
+    }
+}
+
+/// The support crate of the clone in which the notebook is.
+pub fn support_crate() -> Option<PathBuf> {
+    let here = env::current_dir().ok()?;
+    here.ancestors().map(|folder| folder.join("support-crate")).find(|folder| folder.join("Cargo.toml").is_file())
+}
+
+/// What was compiled for it.
+fn warm() -> Option<PathBuf> {
+    let warm = warm_folder(&store()?, &support_crate()?);
+    (is_own(&warm, true) && warm.join(READY).is_file()).then_some(warm)
 }
 
 impl Drop for Session {
@@ -123,8 +252,11 @@ impl Drop for Session {
 /// Removes the folders of sessions that were killed.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let lock = entry.path().join(LOCK);
         if entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && let Ok(lock) = File::open(entry.path().join(LOCK))
+            // Not a pipe, which would not open before somebody writes to it.
+            && is_own(&lock, false)
+            && let Ok(lock) = File::open(lock)
             && lock.try_lock().is_ok()
         {
             let _ = fs::remove_dir_all(entry.path());
@@ -177,16 +309,69 @@ mod tests {
             fs::create_dir(&folder).unwrap();
             File::create(folder.join(LOCK)).unwrap()
         };
-        let in_use = make("pinlab-kernel-a");
+        let in_use = make("kernel-a");
         in_use.lock().unwrap();
-        drop(make("pinlab-kernel-b"));
+        drop(make("kernel-b"));
         drop(make("somebody-elses"));
-        fs::create_dir(parent.path().join("pinlab-kernel-new")).unwrap();
+        fs::create_dir(parent.path().join("kernel-new")).unwrap();
         sweep(parent.path());
         let left = |name: &str| parent.path().join(name).exists();
-        assert!(left("pinlab-kernel-a") && left("somebody-elses") && left("pinlab-kernel-new") && !left("pinlab-kernel-b"));
+        assert!(left("kernel-a") && left("somebody-elses") && left("kernel-new") && !left("kernel-b"));
         drop(in_use);
         sweep(parent.path());
-        assert!(!left("pinlab-kernel-a"));
+        assert!(!left("kernel-a"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_a_locks_place_blocks_nobody() {
+        let parent = tempfile::tempdir().unwrap();
+        let trap = parent.path().join("kernel-trap");
+        fs::create_dir(&trap).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, trap.join(LOCK), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        sweep(parent.path());
+        assert!(trap.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_of_sessions_is_this_users_alone() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("a").join("sessions");
+        private(&folder).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        private(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        symlink(&folder, base.path().join("link")).unwrap();
+        assert!(private(&base.path().join("link")).is_err(), "a link may lead anywhere");
+        if rustix::process::geteuid().is_root() {
+            let theirs = base.path().join("theirs");
+            fs::create_dir(&theirs).unwrap();
+            std::os::unix::fs::chown(&theirs, Some(12345), None).unwrap();
+            assert!(private(&theirs).is_err(), "it is somebody else's");
+            fs::create_dir(base.path().join(".cargo")).unwrap();
+            let planted = base.path().join(".cargo/config.toml");
+            fs::write(&planted, "").unwrap();
+            assert_eq!(foreign_configuration(&folder), None);
+            std::os::unix::fs::chown(&planted, Some(12345), None).unwrap();
+            assert_eq!(foreign_configuration(&folder), Some(planted));
+        }
+    }
+
+    #[test]
+    fn names_that_the_kernel_cannot_use_are_known() {
+        assert!(is_plain(Path::new("/home/user/.cache/pinlab")));
+        assert!(!is_plain(Path::new("/home/Jürgen/.cache")) && !is_plain(Path::new("/tmp/with space")));
+    }
+
+    #[test]
+    fn each_support_crate_has_a_warm_folder_of_its_own_under_any_name() {
+        let (store, one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = |path: &Path| warm_folder(store.path(), path);
+        assert_ne!(folder(one.path()), folder(two.path()));
+        assert_eq!(folder(&one.path().join(".")), folder(one.path()));
     }
 }

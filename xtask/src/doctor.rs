@@ -101,7 +101,7 @@ fn components_found(store: &Store, project: &Path) -> Vec<Finding> {
         component("the kernel's front", &names.front, String::new()),
         Finding {
             name: "support crate, compiled",
-            state: if warm::is_ready(project) {
+            state: if warm::is_ready(store.root(), project) {
                 State::There(String::new())
             } else {
                 State::Optional("not yet, or it has changed: `cargo lab` does it".to_owned())

@@ -1,17 +1,28 @@
-//! `cargo lab`: opens JupyterLab on the notebooks, `lab clean` removes what it installed.
+//! `cargo lab`: opens JupyterLab on the reader's own copy of the notebooks; and the chores about what it installed.
 
+use std::ffi::OsString;
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use pinlab_kernel::session;
 
-use crate::setup::{self, Lab, store::Store, warm};
+use crate::copy;
+use crate::setup::store::{JUPYTER, Store, write_whole};
+use crate::setup::{self, Lab};
 use crate::ui::Ui;
 
-/// The folder whose `custom.css` JupyterLab adds to its own.
-const STYLE: &str = "xtask/lab";
+/// The folder whose `custom.css` JupyterLab adds to its own, and which it searches for settings (`labconfig/`).
+const SETTINGS: &str = "xtask/lab";
+
+/// The notebook that is opened first.
+const FIRST: &str = "00-start-here.ipynb";
+
+/// The file that says that a kernel spec among the user's own is ours.
+const MARKER: &str = "pinlab.txt";
 
 /// How JupyterLab is started.
 #[derive(Clone, Copy, Debug)]
@@ -25,15 +36,16 @@ pub(crate) struct Options {
 /// Sets up what is missing, then becomes JupyterLab. True if that ended well.
 pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
     let ui = Ui::new();
-    let notebooks = project.join("notebooks");
-    if !notebooks.is_dir() {
-        bail!("there is no folder {}: is this clone complete?", notebooks.display());
-    }
+    check_clone(project)?;
     if let Some(port) = options.port {
         check_port(port)?;
     }
     let lab = setup::ensure(&ui, project)?;
-    let mut command = command(&lab, project, &notebooks);
+    let update = copy::update(project)?;
+    update.told.iter().for_each(|line| ui.say(line));
+    let mut command = command(&lab, project, &project.join(copy::FOLDER));
+    let page = if update.first { FIRST } else { "README.md" };
+    command.arg(format!("--LabApp.default_url=/lab/tree/{page}"));
     if !options.browser {
         command.arg("--no-browser");
     }
@@ -47,25 +59,140 @@ pub(crate) fn open(project: &Path, options: Options) -> Result<bool> {
     become_it(command)
 }
 
-/// JupyterLab on the notebooks in `folder`, as a reader has it; whether it opens a browser, and on which port, is left open.
+/// Sets up what is missing, and starts nothing.
+pub(crate) fn set_up(project: &Path) -> Result<bool> {
+    let ui = Ui::new();
+    check_clone(project)?;
+    setup::ensure(&ui, project)?;
+    ui.say(format!("The lab is set up in {}.", Store::of_user()?.root().display()));
+    Ok(true)
+}
+
+/// JupyterLab on the notebooks in `folder`, as a reader has it; whether it opens a browser, on which port and at which file is left open.
 pub(crate) fn command(lab: &Lab, project: &Path, folder: &Path) -> Command {
+    let settings = project.join(SETTINGS);
     let mut command = lab.jupyter("lab");
-    command.arg(format!("--ServerApp.root_dir={}", folder.display())).current_dir(folder);
-    command.arg("--custom-css").arg(format!("--ServerApp.tornado_settings=static_custom_path={}", project.join(STYLE).display()));
+    command.current_dir(folder).env("JUPYTER_CONFIG_PATH", search_path(&settings));
+    let option = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
+    command.args([
+        option("ServerApp.root_dir", &folder.display()),
+        "--custom-css".to_owned(),
+        option("ServerApp.tornado_settings", &format!("static_custom_path={}", settings.display())),
+        // Only the course's kernel: no tile for a Python that the lab brings for itself.
+        option("KernelSpecManager.ensure_native_kernel", &"False"),
+        option("KernelSpecManager.allowed_kernelspecs", &"{'rust'}"),
+    ]);
+    // What is signed here is not signed for the user's other notebooks, and goes with `cargo lab clean`.
+    if let Some(signatures) = session::own_folder().map(|own| own.join(JUPYTER))
+        && session::private(&signatures).is_ok()
+    {
+        command.arg(option("NotebookNotary.data_dir", &signatures.display()));
+    }
     command
 }
 
-/// Removes what was installed for all clones, and what was compiled for this one.
-pub(crate) fn clean(project: &Path) -> Result<bool> {
+/// The folder first, then those that the user has named.
+fn search_path(folder: &Path) -> OsString {
+    let others = std::env::var_os("JUPYTER_CONFIG_PATH").unwrap_or_default();
+    let others = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+    // A folder with the separator in its name cannot be in a list: then the lab looks as Jupyter has it.
+    std::env::join_paths(std::iter::once(folder.to_owned()).chain(others)).unwrap_or_default()
+}
+
+fn check_clone(project: &Path) -> Result<()> {
+    let notebooks = project.join("notebooks");
+    if !notebooks.is_dir() {
+        bail!("there is no folder {}: is this clone complete?", notebooks.display());
+    }
+    Ok(())
+}
+
+/// Puts the kernel spec where other programs look for one: VS Code, or a Jupyter of the user's own.
+pub(crate) fn register(project: &Path) -> Result<bool> {
+    let ui = Ui::new();
+    check_clone(project)?;
+    let lab = setup::ensure(&ui, project)?;
+    let kernels = user_data(&lab)?.join("kernels");
+    // A kernel of the user's own stays. Notebooks ask for `rust`.
+    let is_free = |name: &&str| !kernels.join(name).exists() || kernels.join(name).join(MARKER).is_file();
+    let name =
+        ["rust", "pinlab"].into_iter().find(is_free).context("both `rust` and `pinlab` are kernels that you have already")?;
+    let (from, to) = (lab.kernel_spec(), kernels.join(name));
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(&from)? {
+        let path = entry?.path();
+        fs::copy(&path, to.join(path.file_name().unwrap_or_default()))
+            .with_context(|| format!("cannot write in {}", to.display()))?;
+    }
+    let mut spec: serde_json::Value = serde_json::from_str(&fs::read_to_string(from.join("kernel.json"))?)?;
+    spec["display_name"] = "Rust (pinlab)".into();
+    write_whole(&to.join("kernel.json"), &serde_json::to_string_pretty(&spec)?)?;
+    write_whole(&to.join(MARKER), "`cargo lab register` has made this folder, and `cargo lab clean` removes it.\n")?;
+    ui.say(format!("The kernel `{name}` (\"Rust (pinlab)\") is registered in {}.", to.display()));
+    Ok(true)
+}
+
+/// Where Jupyter keeps this user's kernels.
+fn user_data(lab: &Lab) -> Result<PathBuf> {
+    let output = lab.jupyter("jupyter").arg("--data-dir").stdin(Stdio::null()).output().context("cannot run Jupyter")?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || path.is_empty() {
+        bail!("Jupyter does not say where your kernels are:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Removes what was installed, compiled, signed and registered.
+pub(crate) fn clean() -> Result<bool> {
     let ui = Ui::new();
     let store = Store::of_user()?;
-    warm::remove(project)?;
-    if store.clean(&ui)? {
-        ui.say(format!("Removed {}.", store.root().display()));
-    } else {
-        ui.say(format!("Nothing to remove: there is no {}.", store.root().display()));
+    let mut removed = Vec::new();
+    // Where its kernels are is known to the Python that is about to go.
+    if let Some(lab) = setup::found(&store)
+        && let Ok(data) = user_data(&lab)
+    {
+        for name in ["rust", "pinlab"] {
+            let folder = data.join("kernels").join(name);
+            if folder.join(MARKER).is_file() {
+                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+                removed.push(format!("{} (the kernel for other programs)", folder.display()));
+            }
+        }
     }
+    if store.clean(&ui)? {
+        removed.push(format!("{} (all that was installed and compiled)", store.root().display()));
+    }
+    // What is the user's own even where the store is shared: sessions, and what Jupyter has signed.
+    if let Some(own) = session::own_folder()
+        && own.exists()
+    {
+        fs::remove_dir_all(&own).with_context(|| format!("cannot remove {}", own.display()))?;
+        removed.push(format!("{} (sessions and signatures)", own.display()));
+    }
+    match removed.as_slice() {
+        [] => ui.say(format!("Nothing to remove: there is no {}.", store.root().display())),
+        removed => removed.iter().for_each(|line| ui.say(format!("Removed {line}."))),
+    }
+    ui.say(format!("What you have written, in {}, stays: it is yours.", copy::FOLDER));
     ui.say("What the kernel keeps of its own (compiled crates, at most 1 GiB) is in the folder `evcxr` beside it.");
+    Ok(true)
+}
+
+/// Gives fresh copies of notebooks.
+pub(crate) fn reset(project: &Path, names: &[String], all: bool, yes: bool) -> Result<bool> {
+    let ui = Ui::new();
+    check_clone(project)?;
+    if all {
+        let done = copy::reset_all(project, yes)?;
+        ui.say(if done { "Your copy is as it was at first." } else { "Nothing was changed." });
+        return Ok(done);
+    }
+    if names.is_empty() {
+        bail!("which notebook? `cargo lab reset 02` resets 02, `cargo lab reset --all` the whole copy");
+    }
+    for name in names {
+        copy::reset(project, name)?.told.iter().for_each(|line| ui.say(line));
+    }
     Ok(true)
 }
 
@@ -112,7 +239,7 @@ mod tests {
     #[test]
     fn the_style_is_where_jupyterlab_is_told_to_look() {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let style = std::fs::read_to_string(project.join(STYLE).join("custom.css")).unwrap();
+        let style = fs::read_to_string(project.join(SETTINGS).join("custom.css")).unwrap();
         assert!(style.contains("[data-jp-theme-light='false']"), "it follows the theme");
     }
 

@@ -5,6 +5,7 @@
 //! cargo verify  verify ──▶ setup ──▶ jupyter ──▶ runner ──▶ "N passed, N failed"
 //! ```
 
+mod copy;
 #[cfg(test)]
 mod crafted;
 mod doctor;
@@ -35,7 +36,9 @@ enum Cli {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "What it installs is in one folder of your cache, shared by all clones: `cargo lab doctor` names it.")]
+#[command(
+    after_help = "What it installs is in one folder of your cache (or where PINLAB_STORE says), shared by all clones: `cargo lab doctor` names it."
+)]
 struct Lab {
     #[command(subcommand)]
     chore: Option<Chore>,
@@ -49,6 +52,22 @@ struct Lab {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Set up what is missing, and start nothing
+    Setup,
+    /// Give fresh copies of notebooks; what you have changed is kept beside them
+    Reset {
+        /// Beginnings of names, such as 02
+        #[arg(value_name = "NAME", conflicts_with = "all")]
+        names: Vec<String>,
+        /// The whole copy, with all that you have written in it and what you have solved
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long, requires = "all")]
+        yes: bool,
+    },
+    /// Tell other programs of this user, such as VS Code, about the kernel
+    Register,
     /// Remove everything that the lab installed, for all clones
     Clean,
     /// Say what is there, what is missing and how to get it
@@ -114,7 +133,10 @@ fn run(cli: Cli) -> Result<bool> {
     match cli {
         Cli::Lab(Lab { chore, no_browser, port }) => match chore {
             None => lab::open(project, lab::Options { browser: !no_browser, port }),
-            Some(Chore::Clean) => lab::clean(project),
+            Some(Chore::Setup) => lab::set_up(project),
+            Some(Chore::Reset { names, all, yes }) => lab::reset(project, &names, all, yes),
+            Some(Chore::Register) => lab::register(project),
+            Some(Chore::Clean) => lab::clean(),
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
         Cli::Verify(Verify { part, full, browser, bless }) => {

@@ -1,15 +1,19 @@
 //! What `cargo lab` installs, and how to start what it installed.
 //!
 //! ```text
-//! <the user's cache folder>/pinlab/
+//! $PINLAB_STORE, or <the user's cache folder>/pinlab/
 //!   kernel-…      evcxr_jupyter
 //!   python-…      a virtual environment with JupyterLab
 //!   front-…       what Jupyter starts in the kernel's place, and the kernel spec that says so
+//!   warm/…        what the first cell compiles, for each clone
+//! <the user's cache folder>/pinlab/
+//!   sessions/…    where kernels compile
+//!   jupyter/      what Jupyter has signed
 //! ```
 //!
 //! Each component is named after all that decides what is in it, so that clones of different versions share what is equal
-//! and do not disturb each other. How they are made all or nothing: [`store`]. What is compiled from the clone's own support
-//! crate stays in the clone: [`warm`].
+//! and do not disturb each other. How they are made all or nothing: [`store`]. What is compiled from a clone's own support crate is kept
+//! there under a name made of its path: [`warm`].
 
 mod front;
 pub(crate) mod kernel;
@@ -19,13 +23,12 @@ pub(crate) mod tools;
 pub(crate) mod warm;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Result;
 use pinlab_kernel::session;
 use sha2::{Digest, Sha256};
 
-use crate::notebook;
 use crate::ui::Ui;
 use store::Store;
 
@@ -52,6 +55,13 @@ impl Lab {
             command.env("JUPYTER_PATH", paths);
         }
         command
+    }
+}
+
+impl Lab {
+    /// The folder of the kernel spec.
+    pub(crate) fn kernel_spec(&self) -> PathBuf {
+        front::kernel_spec(&self.front)
     }
 }
 
@@ -93,13 +103,18 @@ pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
     install(ui, project, &store, &names).map_err(explained)
 }
 
+/// What is installed, whether or not this clone is ready.
+pub(crate) fn found(store: &Store) -> Option<Lab> {
+    let names = Names::needed();
+    Some(Lab { python: store.find(&names.python)?, front: store.find(&names.front)? })
+}
+
 /// The lab, if every component is there and its Python still runs.
 fn installed(store: &Store, names: &Names, project: &Path) -> Result<Option<Lab>> {
-    let found = (store.find(&names.kernel), store.find(&names.front), store.find(&names.python));
-    let (Some(_), Some(front), Some(python)) = found else {
+    let (Some(_), Some(lab)) = (store.find(&names.kernel), found(store)) else {
         return Ok(None);
     };
-    Ok((warm::is_ready(project) && python::works(&python)).then_some(Lab { python, front }))
+    Ok((warm::is_ready(store.root(), project) && python::works(&lab.python)).then_some(lab))
 }
 
 fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab> {
@@ -113,25 +128,10 @@ fn install(ui: &Ui, project: &Path, store: &Store, names: &Names) -> Result<Lab>
     let python = store.make(&names.python, |folder| python::install(ui, folder))?;
     let kernel = store.make(&names.kernel, |folder| kernel::install(ui, folder, &store.build_folder()))?;
     store.remove_build_folder()?;
-    let front = store.make(&names.front, |folder| front::install(ui, project, folder, &kernel))?;
+    let front = store.make(&names.front, |folder| front::install(ui, project, store.root(), folder, &kernel))?;
     let lab = Lab { python, front };
-    warm::make(ui, project, &lab)?;
-    trust(ui, project, &lab)?;
+    warm::make(ui, store.root(), project, &lab)?;
     Ok(lab)
-}
-
-/// Signs the notebooks as Jupyter does when a user saves them: without that it shows their pictures only once they have been run here.
-fn trust(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
-    let mut command = lab.jupyter("nbformat.sign");
-    command.args(notebook::list(&project.join("notebooks"))?).stdin(Stdio::null());
-    let finished = ui.run("signing the notebooks, so that their pictures are shown", &mut command)?;
-    if !finished.status.success() {
-        ui.say(format!(
-            "The notebooks could not be signed: their pictures are shown once they have been run.\n{}",
-            finished.tail()
-        ));
-    }
-    Ok(())
 }
 
 /// Adds what is most often behind a failed installation.

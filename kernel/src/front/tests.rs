@@ -2,7 +2,6 @@
 //!
 //! It is this test program, started again with [`kernel`] as its only test.
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use zeromq::util::PeerIdentity;
@@ -163,7 +162,7 @@ fn with_front(environment: &[(&'static str, String)], test: impl AsyncFnOnce(&mu
         let file = File::read(given.path()).unwrap().for_kernel().unwrap();
         std::fs::write(given.path(), file.text()).unwrap();
         let path = given.path().to_owned();
-        let front = tokio::spawn(async move { serve(&path, Arc::new(started)).await });
+        let front = tokio::spawn(async move { serve(&path, None, Arc::new(started)).await });
         let mut client = Client::connect(&file, "client", front).await;
         tokio::time::timeout(Duration::from_secs(60), test(&mut client)).await.expect("the test took longer than a minute");
         client.front.abort();
@@ -176,7 +175,6 @@ impl Client {
         while tokio::net::TcpStream::connect(port.trim_start_matches("tcp://")).await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
         let mut iopub = SubSocket::new();
         iopub.connect(&port).await.unwrap();
         iopub.subscribe("").await.unwrap();
@@ -187,13 +185,22 @@ impl Client {
             socket.connect(&file.endpoint(channel).unwrap()).await.unwrap();
             socket.split()
         };
-        Self {
+        let mut client = Self {
             signer: Signer::new(&file.key),
             shell: dealer("shell").await,
             control: dealer("control").await,
             stdin: dealer("stdin").await,
             iopub,
             front,
+        };
+        // What is published before the front knows of the subscription is lost, as with every such socket.
+        loop {
+            let id = client.ask("kernel_info_request", &json!({})).await;
+            client.reply().await;
+            let heard = tokio::time::timeout(Duration::from_millis(300), client.published_until_idle(&id)).await;
+            if heard.is_ok() {
+                return client;
+            }
         }
     }
 
@@ -281,15 +288,17 @@ fn many_lines_come_whole_and_in_order() {
 fn a_cell_costs_little() {
     with_front(&[], async |client| {
         client.lines("nothing").await;
-        let mut times: Vec<Duration> = Vec::new();
-        for _ in 0..20 {
+        // The best of many, beside the best of as many sleeps: the machine may be busy.
+        let (mut best, mut best_sleep) = (Duration::MAX, Duration::MAX);
+        for _ in 0..40 {
             let start = Instant::now();
             client.lines("nothing").await;
-            times.push(start.elapsed());
+            best = best.min(start.elapsed());
+            let start = Instant::now();
+            tokio::time::sleep(QUIET + HANDOVER).await;
+            best_sleep = best_sleep.min(start.elapsed());
         }
-        times.sort();
-        // Not the median: the machine may be busy.
-        assert!(times[2] < Duration::from_millis(20), "{times:?}");
+        assert!(best < 3 * best_sleep + Duration::from_millis(5), "{best:?} beside {best_sleep:?}");
     });
 }
 
@@ -303,6 +312,18 @@ fn it_is_answered_while_the_kernel_loads_and_the_cell_is_run_after() {
         client.published_until_idle(&id).await;
         assert_eq!(client.lines("late 1").await, ["late 1"]);
         assert!(start.elapsed() > Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_cell_that_waits_for_long_is_told_why() {
+    with_front(&[("TEST_LOADS", "5500".into())], async |client| {
+        let lines = client.lines("late 1").await;
+        // And it is taken back when the cell runs.
+        assert!(
+            lines.len() == 3 && lines[0].starts_with("The kernel loads") && lines[1].is_empty() && lines[2] == "late 1",
+            "{lines:?}"
+        );
     });
 }
 

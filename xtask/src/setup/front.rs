@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use pinlab_kernel::SOURCES;
+use pinlab_kernel::session::STORE;
 use serde_json::json;
 
-use super::{digest, kernel, store};
+use super::{digest, kernel};
+use crate::setup::store::write_whole;
 use crate::ui::Ui;
 
 /// What decides what is in the component: the front's source, and the kernel that its spec names.
@@ -22,12 +24,17 @@ pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
     folder.join("jupyter")
 }
 
+/// The folder of the kernel spec.
+pub(crate) fn kernel_spec(folder: &Path) -> PathBuf {
+    jupyter_data(folder).join("kernels").join("rust")
+}
+
 fn program(folder: &Path) -> PathBuf {
     folder.join("bin").join(format!("pinlab-kernel{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Installs it into `folder`, to stand before the kernel in the component `kernel`.
-pub(crate) fn install(ui: &Ui, project: &Path, folder: &Path, kernel: &Path) -> Result<()> {
+pub(crate) fn install(ui: &Ui, project: &Path, store: &Path, folder: &Path, kernel: &Path) -> Result<()> {
     let mut command = Command::new("cargo");
     // Unoptimised it costs a cell a millisecond, and a first start a minute less; and it shares what `cargo lab` itself has compiled.
     command
@@ -50,9 +57,9 @@ pub(crate) fn install(ui: &Ui, project: &Path, folder: &Path, kernel: &Path) -> 
         "interrupt_mode": "message",
         // On each start the kernel mends what it takes for its own installation: it must find it here, and not
         // change one that the user has.
-        "env": {"JUPYTER_PATH": data},
+        "env": {"JUPYTER_PATH": data, STORE: store},
     }))?;
-    store::write_whole(&data.join("kernels").join("rust").join("kernel.json"), &text)
+    write_whole(&kernel_spec(folder).join("kernel.json"), &text)
 }
 
 #[cfg(test)]

@@ -34,14 +34,23 @@ pub(crate) fn install(ui: &Ui, folder: &Path, build: &Path) -> Result<()> {
     }
     ui.say(format!("Compiling the kernel, evcxr_jupyter {VERSION}: about six minutes on two cores."));
     let started = std::time::Instant::now();
-    // Cargo shows its own progress.
-    let status = Command::new("cargo")
-        .args(["install", "--locked", "evcxr_jupyter", "--version", VERSION, "--root"])
-        .arg(folder)
-        .env("CARGO_TARGET_DIR", build)
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run cargo")?;
+    // A set-up that was killed has left its cargo running, which then takes the result away from the next one: once more mends that.
+    let others = build.exists();
+    let compile = || {
+        // Cargo shows its own progress.
+        Command::new("cargo")
+            .args(["install", "--locked", "evcxr_jupyter", "--version", VERSION, "--root"])
+            .arg(folder)
+            .env("CARGO_TARGET_DIR", build)
+            .stdin(Stdio::null())
+            .status()
+            .context("cannot run cargo")
+    };
+    let mut status = compile()?;
+    if !status.success() && others {
+        ui.say("An earlier set-up was killed in the middle of this. Once more:");
+        status = compile()?;
+    }
     ensure!(status.success(), "cargo could not build the kernel; what it says is above");
     ui.say(format!("ok      the kernel, compiled  ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(())

@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use etcetera::BaseStrategy;
+use pinlab_kernel::session::{self, SESSIONS, WARM};
 
 use crate::ui::Ui;
 
@@ -25,13 +25,14 @@ pub(crate) struct Store {
 const READY: &str = "ready";
 const LOCK: &str = "lock";
 const BUILD: &str = "build";
+/// What Jupyter keeps of this lab's notebooks: its signatures.
+pub(crate) const JUPYTER: &str = "jupyter";
 
 impl Store {
-    /// The store of the user who runs us; the folder may not exist yet.
+    /// The store of the user who runs us, or the one that `PINLAB_STORE` names; the folder may not exist yet.
     pub(crate) fn of_user() -> Result<Self> {
-        let folders = etcetera::base_strategy::choose_native_strategy()
-            .context("this system does not say where your home folder is: set HOME")?;
-        Ok(Self { root: folders.cache_dir().join("pinlab") })
+        let root = session::store().context("this system does not say where your home folder is: set HOME")?;
+        Ok(Self { root })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -72,6 +73,7 @@ impl Store {
         let folder = tempfile::Builder::new().prefix(&format!("{name}.")).rand_bytes(4).tempdir_in(&self.root)?;
         build(folder.path())?;
         let folder = folder.keep();
+        let_others_read(&folder)?;
         let folder_name = folder.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
         write_whole(&self.ready_file(name), &folder_name)?;
         Ok(folder)
@@ -84,7 +86,7 @@ impl Store {
 
     /// Removes what killed set-ups left behind. Needs the lock.
     pub(crate) fn sweep(&self) -> Result<()> {
-        let mut kept = vec![LOCK.to_owned(), BUILD.to_owned()];
+        let mut kept = [LOCK, BUILD, WARM, SESSIONS, JUPYTER].map(str::to_owned).to_vec();
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == READY) {
@@ -140,7 +142,22 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
+    let_others_read(file.path())?;
     file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+/// A store can be shared: files that were made under a name of their own, for this user alone, are opened to all for reading.
+pub(crate) fn let_others_read(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("cannot open {} to others", path.display()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
     Ok(())
 }
 
@@ -209,7 +226,13 @@ mod tests {
         fs::create_dir(store.root.join("thing-2.abcd")).unwrap();
         fs::write(store.root.join(".tmpXYZ"), "half a ready-file").unwrap();
         fs::create_dir(store.build_folder()).unwrap();
+        for name in [WARM, SESSIONS, JUPYTER] {
+            fs::create_dir(store.root.join(name)).unwrap();
+        }
         store.sweep().unwrap();
+        for name in [WARM, SESSIONS, JUPYTER] {
+            fs::remove_dir(store.root.join(name)).unwrap();
+        }
         assert_eq!(store.find("thing-1"), Some(ready));
         assert_eq!(names(&store).len(), 4, "the lock, the build folder, the component and its ready-file");
         store.remove_build_folder().unwrap();

@@ -1,82 +1,91 @@
-//! The first cell of the notebooks, run once in this clone: what it compiled is where every new kernel starts from.
+//! The first cell of the notebooks, run once for this clone: what it compiled is where every new kernel starts from.
 //!
 //! ```text
-//! <clone>/target/warm-kernel/
+//! <store>/warm/<name made of the support crate's path>/
 //!   ready     the key of all that decides what is compiled
 //!   session/  the kernel's crate: Cargo.lock, and in target/ the compiled dependencies
 //! ```
+//!
+//! Nothing in it comes from the notebooks themselves: one that somebody has put into the folder decides nothing that is compiled.
 //!
 //! The kernel's own compile cache leaves out what it finds by a path, so that without this the support crate is compiled again
 //! in every notebook that is opened. The kernel's front copies `session` for each kernel; cargo looks whether anything is stale,
 //! as it always does, so that a wrong copy costs time and nothing else.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use pinlab_kernel::session::{self, READY, SESSION, WARM};
+use pinlab_kernel::session::{self, READY, SESSION};
 use serde_json::json;
 
-use super::{Lab, digest, kernel, tools};
-use crate::notebook::{self, FIRST_CELL, Notebook};
+use super::{Lab, digest, kernel, store, tools};
+use crate::notebook::{FIRST_CELL, Notebook};
 use crate::runner;
 use crate::ui::Ui;
 
-/// What is run: first with the crates that single notebooks bring in besides, so that all of the course works without a network; then
-/// for both levels of optimisation that notebooks use. The usual one comes last: of two libraries the probes take the newer.
-fn cells(project: &Path) -> Result<Vec<String>> {
-    let more: Vec<String> = more_crates(project)?.into_iter().collect();
+/// The crates that single notebooks bring in besides those of the first cell. They are fetched and compiled beforehand, so that all of the
+/// course works without a network. (Written here, and not read from the notebooks: a `:dep` line can run a program.)
+const MORE_CRATES: &[&str] = &[
+    ":dep http-body-util = \"=0.1.5\"",
+    ":dep hyper = { version = \"=1.12.0\", features = [\"http1\", \"server\"] }",
+    ":dep polling = \"=3.11.0\"",
+    ":dep tokio = { version = \"=1.54.1\", features = [\"rt\", \"net\", \"time\", \"io-util\"] }",
+];
+
+/// What is run: first with the crates that single notebooks bring in besides; then for both levels of optimisation that notebooks use. The
+/// usual one comes last: of two libraries the probes take the newer.
+fn cells() -> Vec<String> {
     let (before_use, after) = FIRST_CELL.rsplit_once('\n').expect("it ends in a `use`");
-    Ok(vec![
-        format!("{before_use}\n{}\n{after}", more.join("\n")),
+    vec![
+        format!("{before_use}\n{}\n{after}", MORE_CRATES.join("\n")),
         ":clear".to_owned(),
         ":opt 0".to_owned(),
         FIRST_CELL.to_owned(),
         ":opt 2\nlet warm = 1_u8;\nprintln!(\"{warm}\");".to_owned(),
-    ])
+    ]
 }
 
-/// The `:dep` lines of all notebooks, but for those of the first cell.
-fn more_crates(project: &Path) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
-    for path in notebook::list(&project.join("notebooks"))? {
-        let notebook = Notebook::read(&path)?;
-        let lines = notebook.code().flat_map(|cell| cell.source.lines());
-        found.extend(lines.filter(|line| line.starts_with(":dep ") && !FIRST_CELL.contains(line)).map(str::to_owned));
-    }
-    Ok(found)
+/// Where it is kept.
+fn place(store: &Path, project: &Path) -> PathBuf {
+    session::warm_folder(store, &support_crate(project))
+}
+
+fn support_crate(project: &Path) -> PathBuf {
+    project.join("support-crate")
 }
 
 /// True if a new kernel of this clone has nothing to compile.
-pub(crate) fn is_ready(project: &Path) -> bool {
-    let ready = fs::read_to_string(project.join(WARM).join(READY));
+pub(crate) fn is_ready(store: &Path, project: &Path) -> bool {
+    let ready = fs::read_to_string(place(store, project).join(READY));
     matches!((ready, key(project)), (Ok(ready), Ok(key)) if ready == key)
 }
 
 /// Runs the first cell, if what the last run left is stale. Also downloads what the kernel's cargo needs.
-pub(crate) fn make(ui: &Ui, project: &Path, lab: &Lab) -> Result<()> {
-    if is_ready(project) {
+pub(crate) fn make(ui: &Ui, store: &Path, project: &Path, lab: &Lab) -> Result<()> {
+    if is_ready(store, project) {
         return Ok(());
     }
     let key = key(project)?;
-    remove(project)?;
-    let place = project.join(WARM);
-    let parent = place.parent().context("it is below the clone's folder")?;
+    let place = place(store, project);
+    let parent = place.parent().context("it is in a folder")?;
     fs::create_dir_all(parent)?;
+    remove(&place)?;
     // Not in the clone: cargo would take the kernel's crate for a part of our workspace.
-    let place_to_compile = tempfile::tempdir()?;
-    run(ui, project, lab, place_to_compile.path())?;
-    strip(place_to_compile.path())?;
-    let new = tempfile::Builder::new().prefix("warm-kernel.").tempdir_in(parent)?;
-    session::copy(place_to_compile.path(), &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
-    fs::write(new.path().join(READY), key)?;
+    let sessions = session::sessions().context("there is no folder for what the first cell compiles")?;
+    let compiled = tempfile::Builder::new().prefix("warm-").tempdir_in(sessions)?;
+    run(ui, project, lab, compiled.path())?;
+    strip(compiled.path())?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let new = tempfile::Builder::new().prefix(&format!("{name}.")).tempdir_in(parent)?;
+    session::copy(compiled.path(), &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
+    store::write_whole(&new.path().join(READY), &key)?;
+    store::let_others_read(new.path())?;
     fs::rename(new.keep(), &place).with_context(|| format!("cannot make {}", place.display()))
 }
 
 /// Removes it, and what a set-up that was killed left beside it; kernels that run have copies of their own.
-pub(crate) fn remove(project: &Path) -> Result<()> {
-    let place = project.join(WARM);
+fn remove(place: &Path) -> Result<()> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = place.parent().map(fs::read_dir).and_then(Result::ok);
     for entry in beside.into_iter().flatten().flatten() {
@@ -89,8 +98,8 @@ pub(crate) fn remove(project: &Path) -> Result<()> {
 
 /// Of the compiler, the kernel, the cells, and the support crate's files. Their times count, not their text: so it is with cargo.
 fn key(project: &Path) -> Result<String> {
-    let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), cells(project)?.concat()];
-    let support = project.join("support-crate");
+    let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), cells().concat()];
+    let support = support_crate(project);
     let mut files = vec![support.join("Cargo.toml")];
     collect(&support.join("src"), &mut files)?;
     files.sort();
@@ -120,7 +129,7 @@ fn run(ui: &Ui, project: &Path, lab: &Lab, session: &Path) -> Result<()> {
                "execution_count": null, "outputs": [], "source": source})
     };
     let text = json!({
-        "cells": cells(project)?.into_iter().enumerate().map(code).collect::<Vec<_>>(),
+        "cells": cells().into_iter().enumerate().map(code).collect::<Vec<_>>(),
         "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}},
         "nbformat": 4, "nbformat_minor": 5,
     });
@@ -162,7 +171,7 @@ fn strip(session: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crafted::{code, notebook};
+    use crate::notebook;
 
     fn project() -> tempfile::TempDir {
         let project = tempfile::tempdir().unwrap();
@@ -175,29 +184,49 @@ mod tests {
 
     #[test]
     fn the_crates_of_every_notebook_are_fetched() {
+        let notebooks = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("notebooks");
+        for path in notebook::list(&notebooks).unwrap() {
+            let notebook = Notebook::read(&path).unwrap();
+            for line in notebook.code().flat_map(|cell| cell.source.lines()).filter(|line| line.starts_with(":dep ")) {
+                let known = FIRST_CELL.contains(line) || MORE_CRATES.contains(&line);
+                assert!(known, "{}: `{line}` is not in MORE_CRATES: the course would need the network for it", notebook.name);
+            }
+        }
+        assert!(cells()[0].contains(":dep hyper") && cells()[0].ends_with("use pinlab::prelude::*;"), "{}", cells()[0]);
+    }
+
+    #[test]
+    fn a_notebook_that_somebody_has_put_there_decides_nothing() {
         let project = project();
-        let notebook = notebook(vec![code(":dep hyper = \"=1.0.0\"\n:dep tokio = \"=1.0.0\"\nuse hyper::body;", vec![])]);
-        fs::write(project.path().join("notebooks/01-a.ipynb"), notebook.text()).unwrap();
-        let found: Vec<_> = more_crates(project.path()).unwrap().into_iter().collect();
-        assert_eq!(found, [":dep hyper = \"=1.0.0\"", ":dep tokio = \"=1.0.0\""]);
-        let cells = cells(project.path()).unwrap();
-        assert!(cells[0].contains(":dep hyper") && cells[0].ends_with("use pinlab::prelude::*;"), "{}", cells[0]);
+        let before = key(project.path()).unwrap();
+        for (name, text) in [
+            (
+                "99-evil.ipynb",
+                r#"{"cells": [{"cell_type": "code", "metadata": {}, "source": ":dep evil = { path = \"/tmp/evil\" }",
+            "outputs": [], "execution_count": null, "id": "a"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}"#,
+            ),
+            ("Untitled.ipynb", ""),
+        ] {
+            fs::write(project.path().join("notebooks").join(name), text).unwrap();
+        }
+        assert_eq!(key(project.path()).unwrap(), before);
     }
 
     #[test]
     fn it_is_stale_once_the_support_crate_changes_or_only_looks_as_if_it_had() {
-        let project = project();
-        let folder = project.path().join(WARM);
-        assert!(!is_ready(project.path()));
+        let (project, store) = (project(), tempfile::tempdir().unwrap());
+        let folder = place(store.path(), project.path());
+        let is_ready = || is_ready(store.path(), project.path());
+        assert!(!is_ready());
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(READY), key(project.path()).unwrap()).unwrap();
-        assert!(is_ready(project.path()));
+        assert!(is_ready());
         let file = fs::File::options().write(true).open(project.path().join("support-crate/src/net/tcp.rs")).unwrap();
         file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
-        assert!(!is_ready(project.path()));
+        assert!(!is_ready());
         fs::create_dir(folder.with_extension("half")).unwrap();
-        remove(project.path()).unwrap();
-        remove(project.path()).unwrap();
+        remove(&folder).unwrap();
+        remove(&folder).unwrap();
         assert_eq!(fs::read_dir(folder.parent().unwrap()).unwrap().count(), 0);
     }
 

@@ -1,0 +1,86 @@
+//! What the kernel runs before the first cell: a folder with an `init.evcxr` and a `prelude.rs`.
+//!
+//! 1. What the user has for the kernel (the folder in `EVCXR_CONFIG_DIR`, else the one of this system's) comes first, and whole.
+//! 2. `init.evcxr` loads the crates of the first cell, where a notebook of the course is opened and they are compiled already: the first
+//!    cell then has nothing to wait for.
+//! 3. `prelude.rs` brings the panic hook into every cell, and makes one variable: what the kernel learns about the standard library for that
+//!    takes two seconds, once.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The variable that names the user's own folder.
+pub const VARIABLE: &str = "EVCXR_CONFIG_DIR";
+
+/// The lines of the first cell of each notebook, but for the last one: what is in scope is for the cell to say.
+const CRATES: &str = ":cache 1024\n:dep pinlab = { path = \"../support-crate\" }\n:dep pin-project = \"=1.1.13\"\n";
+
+/// The panic hook.
+const HOOK: &str = include_str!("hook.rs");
+
+/// One variable, which goes again: what is moved away is not kept.
+const VARIABLE_MADE: &str = "let pinlab_warm = String::new();\ndrop(pinlab_warm);\n";
+
+/// Makes the folder.
+///
+/// # Errors
+/// What cannot be read or written.
+pub fn write(folder: &Path, crates: bool) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let users = users_folder();
+    let mut files: Vec<(std::ffi::OsString, String)> = Vec::new();
+    for entry in users.iter().flat_map(fs::read_dir).flatten().flatten() {
+        // Whatever else is in there is not read by the kernel.
+        if let Ok(text) = fs::read_to_string(entry.path()) {
+            files.push((entry.file_name(), text));
+        }
+    }
+    let mut add = |name: &str, text: &str| match files.iter_mut().find(|(known, _)| known == OsStr::new(name)) {
+        Some((_, users)) => *users = format!("{}\n{text}", users.trim_end()),
+        None => files.push((name.into(), text.to_owned())),
+    };
+    if crates {
+        add("init.evcxr", CRATES);
+    }
+    add("prelude.rs", &format!("{HOOK}\n{VARIABLE_MADE}"));
+    for (name, text) in files {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(())
+}
+
+fn users_folder() -> Option<PathBuf> {
+    match std::env::var_os(VARIABLE) {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => users_folder_of_this_system(),
+    }
+}
+
+/// Where the kernel itself looks.
+fn users_folder_of_this_system() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::base_strategy::choose_native_strategy().ok()?.config_dir().join("evcxr"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_has_comes_first() {
+        let (users, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(users.path().join("prelude.rs"), "use std::rc::Rc;\n").unwrap();
+        fs::write(users.path().join("evcxr.toml"), "[evcxr]\n").unwrap();
+        // SAFETY: no other test of this program reads or writes the environment's variable.
+        unsafe { std::env::set_var(VARIABLE, users.path()) };
+        write(folder.path(), true).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(read("prelude.rs").starts_with("use std::rc::Rc;\nmod pinlab_notebook"), "{}", read("prelude.rs"));
+        assert_eq!((read("init.evcxr").as_str(), read("evcxr.toml").as_str()), (CRATES, "[evcxr]\n"));
+        fs::remove_file(folder.path().join("init.evcxr")).unwrap();
+        write(folder.path(), false).unwrap();
+        assert!(!folder.path().join("init.evcxr").exists());
+    }
+}

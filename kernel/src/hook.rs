@@ -1,0 +1,56 @@
+mod pinlab_notebook {
+    // The kernel compiles this into every cell. It runs when a cell is loaded, and does its work in the first one of each process.
+    #[used]
+    #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+    #[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
+    #[cfg_attr(not(any(target_vendor = "apple", windows)), unsafe(link_section = ".init_array"))]
+    static INSTALL: extern "C" fn() = install;
+
+    extern "C" fn install() {
+        const DONE: &str = "PINLAB_PANIC_HOOK";
+        if std::env::var_os(DONE).is_some() {
+            return;
+        }
+        // The kernel asks for backtraces in every cell; here it is the reader who does.
+        let calls = std::env::var_os("PINLAB_BACKTRACE").unwrap_or_else(|| "0".into());
+        // SAFETY: no cell has run yet in this process, so that there is one thread.
+        unsafe {
+            std::env::set_var(DONE, "1");
+            std::env::set_var("RUST_BACKTRACE", calls);
+        }
+        let cells = std::thread::current().id();
+        std::panic::set_hook(Box::new(move |panic| report(panic, std::thread::current().id() == cells)));
+    }
+
+    fn report(panic: &std::panic::PanicHookInfo<'_>, in_cell: bool) {
+        let (file, line) = panic.location().map_or(("", 0), |location| (location.file(), location.line()));
+        // What was compiled last is in here: this cell, if the place is in it.
+        let session = std::env::var("EVCXR_TMPDIR").unwrap_or_default();
+        let source = std::fs::read_to_string(std::path::Path::new(&session).join("src").join("lib.rs")).unwrap_or_default();
+        let source = source.lines().nth((line as usize).saturating_sub(1)).unwrap_or_default().trim();
+        let short = file.replace('\\', "/");
+        let parts: Vec<&str> = short.split('/').collect();
+        let place = match parts.iter().rposition(|part| *part == "src") {
+            Some(0) => String::new(),
+            Some(at) => format!("{}:{line}", parts[at - 1..].join("/")),
+            None => format!("{short}:{line}"),
+        };
+        let who = if in_cell { "" } else { "a thread " };
+        let message = panic.payload_as_str().unwrap_or("(the message is no text)");
+        // The front knows the cell, and says where in it this is.
+        let mut text = format!("\u{1}panic\t{who}\t{place}\t{source}\t{message}\n");
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            text.push_str("calls:\n");
+            let calls = std::backtrace::Backtrace::force_capture().to_string();
+            let after_the_panic = calls.lines().skip_while(|call| !call.contains("panicking::panic")).skip_while(|call| {
+                call.contains("panicking::") || call.trim_start().starts_with("at ")
+            });
+            for call in after_the_panic.take_while(|call| !call.contains("run_user_code") && !call.contains("evcxr::")) {
+                text.push_str(&format!("{call}\n"));
+            }
+        }
+        use std::io::Write;
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+}
