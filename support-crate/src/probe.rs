@@ -20,10 +20,8 @@
 mod address;
 mod alloc;
 mod body;
-mod compile;
 mod film;
 mod layout;
-mod lowered;
 mod memory;
 mod miri;
 mod rustc;
@@ -35,10 +33,9 @@ mod xray;
 
 pub use address::{Address, Region, address_of};
 pub use alloc::{Allocations, CountingAllocator, count_allocations};
-pub use compile::{Assembly, CompileError, Expanded, Ran, Verdict, Verdicts};
 pub use film::Film;
-pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub use miri::{BorrowModel, Ending, Finding, Judgement};
+pub use rustc::{Assembly, CompileError, Expanded, Field, FieldKind, Lowered, LoweredError, Ran, Variant, Verdict, Verdicts};
 pub use slot::{FutureSlot, Slot};
 pub use strips::Strips;
 pub use traits::{Traits, TraitsRow};
@@ -47,6 +44,6 @@ pub use xray::{Change, Diff, Meaning, Word, XRay};
 /// What the macros expand to; not for use by hand.
 #[doc(hidden)]
 pub mod hidden {
-    pub use super::rustc::Site;
+    pub use super::rustc::{Asked, AsyncFunction, Site, ask_function, ask_type};
     pub use super::traits::{Ask, Unanswered, ask_about};
 }

@@ -242,16 +242,24 @@ fn a_struct_has_names_too() {
 
 #[test]
 fn what_cannot_be_told_is_an_error_in_words() {
+    let asked = pinlab::probe::hidden::ask_function(&process_data, "process_data");
     let site = pinlab::__site!();
-    let error = pinlab::probe::Lowered::ask(&site, "no_such_function").unwrap_err();
+    let mut missing = asked.clone();
+    (missing.name, missing.future) = ("probes_lowered::no_such_function", "probes_lowered::no_such_function::{{closure}}");
+    missing.spelled = "no_such_function";
+    let error = pinlab::probe::Lowered::ask(&site, &missing).unwrap_err();
     assert!(matches!(error, LoweredError::Missing(_)) && error.to_string().contains("no_such_function"), "{error}");
+    let mut other_size = asked.clone();
+    other_size.size += 8;
+    let error = pinlab::probe::Lowered::ask(&site, &other_size).unwrap_err();
+    assert!(matches!(error, LoweredError::OtherSize { .. }), "{error}");
     let mut site = pinlab::__site!();
     site.file = "src/no_such_file.rs";
-    let error = pinlab::probe::Lowered::ask(&site, "process_data").unwrap_err();
+    let error = pinlab::probe::Lowered::ask(&site, &asked).unwrap_err();
     assert!(matches!(error, LoweredError::Source(..)), "{error}");
     let mut site = pinlab::__site!();
     site.file = "Cargo.toml";
-    let error = pinlab::probe::Lowered::ask(&site, "process_data").unwrap_err();
+    let error = pinlab::probe::Lowered::ask(&site, &asked).unwrap_err();
     assert!(matches!(error, LoweredError::Rejected(_)) && error.to_string().contains("error"), "{error}");
 }
 

@@ -4,7 +4,7 @@
 //! grows with the logarithm of its bytes: that is not to scale, and the numbers say how much it is.
 
 use super::{
-    lowered::{Field, FieldKind, Lowered, Variant, future_name},
+    rustc::{Field, FieldKind, Lowered, Variant, future_name},
     strips::state_says,
     xray::{WORD, offset_label, offset_width},
 };
@@ -17,13 +17,30 @@ const PAGE: f64 = 1000.0;
 const GAP: f64 = 14.0;
 const SMALL: Type = Type::sans(12.0).fill(colour::FAINT);
 
+impl Lowered {
+    /// Shows the layout in a notebook: a column for each state, with the same in text beside it.
+    pub fn evcxr_display(&self) {
+        self.figure().evcxr_display();
+    }
+
+    /// The picture with all that is known about it.
+    pub fn figure(&self) -> Figure {
+        figure(self)
+    }
+
+    /// The picture.
+    pub fn svg(&self) -> String {
+        draw(self)
+    }
+}
+
 /// The picture.
-pub(crate) fn draw(lowered: &Lowered) -> String {
+fn draw(lowered: &Lowered) -> String {
     figure(lowered).svg().to_owned()
 }
 
 /// The picture with all that is known about it.
-pub(crate) fn figure(lowered: &Lowered) -> Figure {
+fn figure(lowered: &Lowered) -> Figure {
     let (alive, over): (Vec<&Variant>, Vec<&Variant>) = lowered.variants().iter().partition(|variant| !variant.is_over());
     let shown = &alive[..alive.len().min(MOST)];
     let title = format!("What the compiler made of {}", lowered.name());

@@ -4,7 +4,7 @@
 //! hold is preferred to a trait's, so `Ask::<T>` answers `true` where `T` has the trait and falls back to `false`.
 //!
 //! Invariant: the answers are the trait solver's, about the type that stands there. Inside a generic function it would
-//! be asked about the parameter, so the macros are for concrete types.
+//! be asked about the parameter, of which it knows nothing: `probe!` refuses that, and `probe_val!`, which cannot, says so.
 
 use crate::show::{escape, to_notebook};
 use std::{fmt, future::Future, marker::PhantomData};
@@ -143,9 +143,19 @@ impl fmt::Display for Traits {
 /// assert!(table.rows()[0].is_unpin());
 /// assert!(!table.rows()[1].is_unpin());
 /// ```
+///
+/// In a generic function, a type parameter is refused: the answers would be of no type in particular.
+///
+/// ```compile_fail,E0401
+/// fn about<T>() {
+///     println!("{}", pinlab::probe!(T)); // can't use generic parameters from outer item
+/// }
+/// ```
 #[macro_export]
 macro_rules! probe {
     ($($what:ty),+ $(,)?) => {{
+        // An item of its own knows no type parameters: of one, the answers would be about nothing in particular.
+        const _: () = { $(let _ = ::std::marker::PhantomData::<$what>;)+ };
         #[allow(unused_imports)]
         use $crate::probe::hidden::Unanswered as _;
         $crate::probe::Traits::new(::std::vec![$(
@@ -166,6 +176,8 @@ macro_rules! probe {
 /// The values are only looked at: variables stay yours. `Send` is left out, because what a closure or an async block holds is
 /// settled only after the function around it has been compiled. (For the same reason a closure that holds something
 /// `!Unpin` is refused with an error that says so.)
+///
+/// In a generic function do not ask about values of a parameter's type: the compiler answers for the parameter, and says "no" of `u8`.
 ///
 /// ```
 /// let number = 7;

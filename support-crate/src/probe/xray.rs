@@ -30,8 +30,8 @@ pub use word::{Meaning, Word};
 use super::{
     Lowered, Strips,
     address::{Address, Region},
-    lowered::Span,
     memory::{self, Map},
+    rustc::Span,
 };
 use header::{as_text, text_at};
 use std::{collections::BTreeMap, fmt, sync::Arc};

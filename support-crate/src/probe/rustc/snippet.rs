@@ -63,7 +63,7 @@ fn bare_pieces<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Code,
     Literal,
     Comment,
@@ -71,13 +71,13 @@ enum Kind {
 }
 
 #[derive(Clone, Copy)]
-struct Piece<'a> {
-    kind: Kind,
-    text: &'a str,
+pub(super) struct Piece<'a> {
+    pub(super) kind: Kind,
+    pub(super) text: &'a str,
 }
 
 /// Takes a text apart into literals, comments, spaces, and what is left: words, and single signs.
-fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
@@ -121,6 +121,11 @@ fn piece(rest: &str, first: char) -> (Kind, usize) {
         };
         if is_char {
             return (Kind::Literal, quoted(rest, word, '\''));
+        }
+        // A lifetime.
+        let end = after[1..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(after.len(), |end| end + 1);
+        if word == 0 && end > 1 {
+            return (Kind::Code, end);
         }
     }
     (Kind::Code, if word == 0 { first.len_utf8() } else { word })

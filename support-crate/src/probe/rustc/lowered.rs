@@ -7,19 +7,17 @@
 //! ```
 //!
 //! Invariants:
-//! 1. A layout is applied to a value only if size and alignment agree and the state byte names a state that exists.
+//! 1. What is shown is what was named: the whole path, and the size that the caller's compiler gave it (`Asked`). Where the compiler's answer
+//!    could be about several items, or about another, there is no answer but why.
 //! 2. The state byte is the first one that no state uses for anything else. rustc lays it out that way (what all states
 //!    share comes first, larger alignments before smaller); a test compares it with `mem::discriminant`.
-//! 3. The numbers of the states are rustc's: 0 unresumed, 1 returned, 2 panicked, 3 the first `.await`.
 
-use super::{
+use super::{names::future_name, site::Site, types::Types};
+use crate::probe::{
     body::Body,
-    layout,
-    rustc::{Site, Types},
-    xray::{offset_label, offset_width, short_name},
+    xray::{offset_label, offset_width},
 };
-use crate::show;
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{any::type_name, fmt, ops::Range, path::PathBuf, sync::Arc};
 
 /// The compiler's layout of one type: of an `async fn`'s future ([`lowered!`](crate::lowered!)) or of a struct
 /// ([`layout_of!`](crate::layout_of!)).
@@ -32,7 +30,7 @@ pub struct Lowered {
     pub(crate) variants: Vec<Variant>,
     /// Its source, and where each state waits in it; of an `async fn`.
     pub(crate) body: Option<Arc<Body>>,
-    pub(crate) types: Arc<Types>,
+    pub(super) types: Arc<Types>,
 }
 
 /// One state of a state machine. A struct has a single one, without a name.
@@ -76,8 +74,27 @@ pub enum LoweredError {
     Rustc(PathBuf, std::io::Error),
     /// `rustc` did not accept the source by itself: what it said.
     Rejected(String),
-    /// `rustc` said nothing about a type of this name.
+    /// `rustc` said nothing about it.
     Missing(String),
+    /// It has type parameters: it has a layout for each choice of them.
+    Generic(String),
+    /// It is a function that returns a future, and not an `async fn`: the future's type is another's.
+    NotAsync(String),
+    /// It is in another crate, whose source is not compiled again.
+    Elsewhere(String),
+    /// It is an enum or a union: which of its fields are alive is not to be seen from outside.
+    NoStruct(String),
+    /// Several items have this path (in several blocks of one function) and this size.
+    Ambiguous(String),
+    /// What `rustc` gives for this path is not the size of what is running: the source has changed since, or it is another item.
+    OtherSize {
+        /// What was asked about.
+        name: String,
+        /// Bytes of the value in this program.
+        live: usize,
+        /// Bytes by the layout.
+        printed: usize,
+    },
 }
 
 impl fmt::Display for LoweredError {
@@ -94,6 +111,34 @@ impl fmt::Display for LoweredError {
                 f,
                 "the compiler gave no layout for `{name}`. It can for an `async fn` or a struct that is written out in this notebook \
                  (in this cell or an earlier one) and has no type parameters."
+            ),
+            Self::Generic(name) => write!(
+                f,
+                "`{name}` has type parameters, and the compiler prints layouts only of what has none. Write an `async fn` without them \
+                 that awaits it, and ask for that one: the future it awaits is in there."
+            ),
+            Self::NotAsync(name) => write!(
+                f,
+                "`{name}` is not an `async fn` but a function that returns a future of another type: that one has the layout."
+            ),
+            Self::Elsewhere(name) => write!(
+                f,
+                "`{name}` is in another crate. The compiler prints layouts for the source at hand only: in a notebook, this cell and the \
+                 earlier ones."
+            ),
+            Self::NoStruct(name) => write!(
+                f,
+                "`{name}` is not a struct but an enum or a union: which of its fields are alive cannot be told from its layout."
+            ),
+            Self::Ambiguous(name) => write!(
+                f,
+                "`{name}` could be one of several items with the same path and size, in blocks of one function: the compiler does not \
+                 tell them apart by name. Give it a name of its own."
+            ),
+            Self::OtherSize { name, live, printed } => write!(
+                f,
+                "what the compiler prints for `{name}` has {printed} bytes, but the one in this program has {live}: it is not the same. \
+                 Was the function compiled in an earlier cell, or is there another item of this name in a block?"
             ),
         }
     }
@@ -132,7 +177,8 @@ impl Field {
         match (self.kind, &self.type_name) {
             (FieldKind::Awaited, Some(what)) => format!("await {}", future_name(what)),
             (FieldKind::Awaited, None) => "await".into(),
-            _ if self.name.starts_with("coroutine_field") => "(temporary)".into(),
+            // rustc has `.coroutine_field2` for what has no name.
+            _ if self.name.contains("coroutine_field") => "(temporary)".into(),
             _ => self.name.clone(),
         }
     }
@@ -191,14 +237,16 @@ impl Lowered {
         self.variants.iter().any(|v| v.fields.iter().any(|field| field.kind == FieldKind::Local && field.name == local))
     }
 
-    /// Asks the compiler for the layout of `name`, in the source at `site`.
+    /// Asks the compiler for a layout, in the source at `site`.
     ///
     /// # Errors
-    /// When the source or the compiler is not to be had, or the compiler knows no such type.
+    /// When the source or the compiler is not to be had, or there is no answer that is surely about this item.
     #[doc(hidden)]
-    pub fn ask(site: &Site, name: &str) -> Result<Self, LoweredError> {
-        let types = Arc::new(Types::ask(site)?);
-        types.lowered(name).ok_or_else(|| LoweredError::Missing(name.to_owned()))
+    pub fn ask(site: &Site, asked: &Asked) -> Result<Self, LoweredError> {
+        if asked.is_function && asked.future.strip_prefix(asked.name) != Some("::{{closure}}") {
+            return Err(LoweredError::NotAsync(asked.spelled.to_owned()));
+        }
+        Types::ask(site)?.find(asked, site)
     }
 
     /// The same for the macros, which have nobody to hand an error to.
@@ -207,128 +255,78 @@ impl Lowered {
     /// With the error, in words.
     #[doc(hidden)]
     #[track_caller]
-    pub fn ask_or_explain(site: &Site, name: &str) -> Self {
+    pub fn ask_or_explain(site: &Site, asked: &Asked) -> Self {
         // Not a closure: the panic should point at the reader's line.
-        match Self::ask(site, name) {
+        match Self::ask(site, asked) {
             Ok(lowered) => lowered,
             Err(error) => panic!("{error}"),
         }
     }
+}
 
-    /// The names of all bytes in use (invariant 1), and the state; or why the layout does not fit.
-    pub(crate) fn spans_of(&self, bytes: &[u8], align: usize) -> Result<(Vec<Span>, Option<String>), String> {
-        if (bytes.len(), align) != (self.size, self.align) {
-            return Err(format!(
-                "this is not a value of {}: the layout has {} bytes aligned to {}, the value {} aligned to {}",
-                self.name,
-                self.size,
-                self.align,
-                bytes.len(),
-                align
-            ));
+/// An item that a layout is asked for, as the caller's own compiler knows it.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// As it stands in the macro.
+    pub spelled: &'static str,
+    /// The type's name, or the function's, with the whole path.
+    pub name: &'static str,
+    /// The name of the function's future; empty for a type.
+    pub future: &'static str,
+    /// Whether it is a function.
+    pub is_function: bool,
+    /// Bytes in a value: of the type, or of the function's future.
+    pub size: usize,
+    /// Its alignment.
+    pub align: usize,
+}
+
+impl Asked {
+    /// Whether the last name of the path has arguments, or one before it.
+    pub(super) fn is_generic(&self) -> bool {
+        let name = self.name.strip_prefix('<').and_then(|rest| rest.split_once(">::")).map_or(self.name, |(_, rest)| rest);
+        name.contains('<')
+    }
+}
+
+/// A question about a type.
+#[doc(hidden)]
+pub fn ask_type<T>(spelled: &'static str) -> Asked {
+    Asked { spelled, name: type_name::<T>(), future: "", is_function: false, size: size_of::<T>(), align: align_of::<T>() }
+}
+
+/// A question about the future that a function returns.
+#[doc(hidden)]
+pub fn ask_function<Arguments, F: AsyncFunction<Arguments>>(_: &F, spelled: &'static str) -> Asked {
+    let (size, align) = (size_of::<F::Future>(), align_of::<F::Future>());
+    Asked { spelled, name: type_name::<F>(), future: type_name::<F::Future>(), is_function: true, size, align }
+}
+
+/// A function that returns a future.
+#[doc(hidden)]
+pub trait AsyncFunction<Arguments> {
+    /// What it returns.
+    type Future: Future;
+}
+
+macro_rules! async_function {
+    ($($argument:ident)*) => {
+        impl<F: Fn($($argument),*) -> R, R: Future $(, $argument)*> AsyncFunction<($($argument,)*)> for F {
+            type Future = R;
         }
-        let mut spans = Vec::new();
-        let state = self.add_spans(bytes, 0, "", &mut spans)?;
-        Ok((spans, state))
-    }
-
-    /// Names the parts of a value that starts `base` bytes into `bytes`; `path` is the field that holds it, empty at the top.
-    pub(crate) fn add_spans(
-        &self,
-        bytes: &[u8],
-        base: usize,
-        path: &str,
-        spans: &mut Vec<Span>,
-    ) -> Result<Option<String>, String> {
-        let within = |name: &str| {
-            if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-        };
-        let variant = match &self.tag {
-            None => self.variants.first().ok_or_else(|| format!("{} has no fields to name", self.name))?,
-            Some(tag) => {
-                let number = number(&bytes[base + tag.start..base + tag.end]);
-                // Invariant 3.
-                let state = match number {
-                    0 => "Unresumed".to_owned(),
-                    1 => "Returned".to_owned(),
-                    2 => "Panicked".to_owned(),
-                    n => format!("Suspend{}", n - 3),
-                };
-                spans.push(Span {
-                    offset: base + tag.start,
-                    size: tag.len(),
-                    name: within("state"),
-                    field: within("state"),
-                    is_state: path.is_empty(),
-                });
-                let unknown =
-                    || format!("this is not a value of {}: its state byte is {number}, and there is no {state}", self.name);
-                self.variant(&state).ok_or_else(unknown)?
-            }
-        };
-        for field in variant.fields.iter().filter(|field| field.size > 0 && !variant.is_over()) {
-            let label = within(&field.label());
-            // What a leaf future is made of is its own affair; an `async fn` that is awaited is opened up.
-            let leaf = |ty: &&str| field.kind != FieldKind::Awaited || ty.starts_with("{async");
-            let ty = field.type_name.as_deref().filter(leaf);
-            let (from, at) = (spans.len(), base + field.offset..base + field.offset + field.size);
-            self.types.expand(bytes, at, ty, &label, &label, spans);
-            if field.kind == FieldKind::Argument && variant.name != "Unresumed" {
-                spans[from..].iter_mut().for_each(|span| span.name += " (argument)");
-            }
-        }
-        Ok(self.tag.is_some().then(|| variant.name.clone()))
-    }
-
-    /// Shows the layout in a notebook: a column for each state, with the same in text beside it.
-    pub fn evcxr_display(&self) {
-        self.figure().evcxr_display();
-    }
-
-    /// The picture with all that is known about it.
-    pub fn figure(&self) -> show::Figure {
-        layout::figure(self)
-    }
-
-    /// The picture.
-    pub fn svg(&self) -> String {
-        layout::draw(self)
-    }
+    };
 }
 
-/// Up to eight bytes as a number, in this machine's byte order.
-fn number(bytes: &[u8]) -> u64 {
-    let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-    if cfg!(target_endian = "little") { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
-}
-
-/// A name for some bytes of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) offset: usize,
-    pub(crate) size: usize,
-    /// Such as `val.ptr`.
-    pub(crate) name: String,
-    /// The field it is part of, such as `val`.
-    pub(crate) field: String,
-    pub(crate) is_state: bool,
-}
-
-impl Span {
-    pub(crate) fn covers(&self, offset: usize) -> bool {
-        (self.offset..self.offset + self.size).contains(&offset)
-    }
-}
-
-/// `{async fn body of demo::process_data()}` is `process_data`; other types lose their paths.
-pub(crate) fn future_name(ty: &str) -> String {
-    let function = ty.strip_prefix("{async fn body of ").and_then(|rest| rest.strip_suffix("()}"));
-    match function {
-        Some(path) => path.rsplit("::").next().unwrap_or(path).to_owned(),
-        None if ty.starts_with("{async block@") => "an async block".into(),
-        None => short_name(ty),
-    }
-}
+async_function!();
+async_function!(A);
+async_function!(A B);
+async_function!(A B C);
+async_function!(A B C D);
+async_function!(A B C D E);
+async_function!(A B C D E G);
+async_function!(A B C D E G H);
+async_function!(A B C D E G H I);
 
 impl fmt::Debug for Lowered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -396,24 +394,23 @@ impl fmt::Display for Lowered {
 /// assert!(other.saves("buffer"));
 /// ```
 ///
+/// A method is named with its type (`lowered!(Client::get)`), that of a trait with both (`lowered!(<Client as Fetch>::get)`).
+///
 /// # Panics
-/// When `rustc` is not to be found, or does not accept the source by itself, or the function has type parameters: with an explanation.
+/// When `rustc` is not to be found, or does not accept the source by itself; and when its answer is not surely about this very function: it
+/// has type parameters, is in another crate, or shares path and size with one in another block. With an explanation.
 #[macro_export]
 macro_rules! lowered {
-    ($($name:ident)::+) => {{
-        let _ = $($name)::+;
-        $crate::lowered!(@ask [$($name)::+] $($name)::+)
-    }};
     ($(#[$meta:meta])* $visibility:vis async fn $name:ident $($rest:tt)*) => {{
         #[allow(dead_code)]
         $(#[$meta])* $visibility async fn $name $($rest)*
-        $crate::lowered!(@ask [$name] $name)
+        $crate::lowered!($name)
     }};
-    (@ask [$($name:ident)::+] $last:ident) => {
-        $crate::probe::Lowered::ask_or_explain(&$crate::__site!(), ::std::stringify!($last))
-    };
-    (@ask [$($name:ident)::+] $first:ident :: $($rest:tt)+) => {
-        $crate::lowered!(@ask [$($name)::+] $($rest)+)
+    ($function:expr) => {
+        $crate::probe::Lowered::ask_or_explain(
+            &$crate::__site!(),
+            &$crate::probe::hidden::ask_function(&$function, ::std::stringify!($function)),
+        )
     };
 }
 
@@ -428,25 +425,15 @@ macro_rules! lowered {
 /// ```
 ///
 /// # Panics
-/// As [`lowered!`](crate::lowered!) does.
+/// As [`lowered!`](crate::lowered!) does, and for an enum or a union: which of its fields are alive cannot be told from its layout.
 #[macro_export]
 macro_rules! layout_of {
     ($what:ty) => {{
+        // So that the compiler looks at its layout when it is asked again.
         const _: usize = ::std::mem::size_of::<$what>();
-        $crate::probe::Lowered::ask_or_explain(&$crate::__site!(), ::std::stringify!($what))
+        $crate::probe::Lowered::ask_or_explain(
+            &$crate::__site!(),
+            &$crate::probe::hidden::ask_type::<$what>(::std::stringify!($what)),
+        )
     }};
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __site {
-    () => {
-        $crate::probe::hidden::Site {
-            manifest: ::std::option_env!("CARGO_MANIFEST_DIR"),
-            file: ::std::file!(),
-            debug_assertions: ::std::cfg!(debug_assertions),
-            test: ::std::cfg!(test),
-            line: ::std::line!(),
-        }
-    };
 }

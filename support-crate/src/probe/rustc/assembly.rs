@@ -1,0 +1,138 @@
+//! What instructions are made of it?
+
+use super::{
+    program::{NAMES, rustc},
+    site::Site,
+    verdict::{CompileError, errors_in},
+};
+use crate::show::to_notebook;
+use std::fmt;
+
+/// The instructions that the compiler makes of one function; made by [`assembly!`](crate::assembly!).
+///
+/// Two are equal when the instructions are, one by one. What does not compile is equal to nothing.
+#[derive(Debug, Clone)]
+pub struct Assembly {
+    instructions: Result<Vec<String>, CompileError>,
+}
+
+impl Assembly {
+    /// Asks for the instructions of a function that is written out and has no type parameters.
+    ///
+    /// # Panics
+    /// When the compiler cannot be asked.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn ask(site: &Site, attributes: &str, function: &str) -> Self {
+        // A small public function would not be compiled by itself but only where it is used; one with a fixed name is.
+        let program = format!("{NAMES}\n#[unsafe(no_mangle)] {attributes} pub {function}\n");
+        let output = rustc(site, &program, ["--crate-type=lib", "-Copt-level=2", "-Cdebuginfo=0", "--emit=asm=-"]);
+        if let Some((_, error)) = errors_in(&output.stderr).into_iter().next() {
+            return Self { instructions: Err(error) };
+        }
+        assert!(output.status.success(), "the compiler gave no instructions. It said:\n{}", output.stderr);
+        Self { instructions: Ok(instructions_in(&output.stdout)) }
+    }
+
+    /// The instructions, in this processor's own language; none when the function does not compile.
+    pub fn instructions(&self) -> &[String] {
+        self.instructions.as_deref().unwrap_or_default()
+    }
+
+    /// Shows the instructions in a notebook.
+    pub fn evcxr_display(&self) {
+        to_notebook(&[("text/plain", &self.to_string())]);
+    }
+}
+
+impl PartialEq for Assembly {
+    fn eq(&self, other: &Self) -> bool {
+        matches!((&self.instructions, &other.instructions), (Ok(mine), Ok(theirs)) if mine == theirs)
+    }
+}
+
+impl fmt::Display for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.instructions {
+            Ok(lines) => f.write_str(&lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")),
+            Err(error) => write!(f, "    refused, {error}"),
+        }
+    }
+}
+
+/// The instructions that the compiler makes of a function, with the optimisation that cells have.
+///
+/// ```
+/// use pinlab::assembly;
+/// let plain = assembly! { fn bump(n: &mut u64) { *n += 1 } };
+/// let pinned = assembly! { fn bump(mut n: Pin<&mut u64>) { *n += 1 } };
+/// let other = assembly! { fn bump(n: &mut u64) { *n *= 3 } };
+/// assert!(plain == pinned && plain != other);
+/// ```
+///
+/// # Panics
+/// When the compiler cannot be asked.
+#[macro_export]
+macro_rules! assembly {
+    // It is made public in any case.
+    ($(#[$attribute:meta])* $visibility:vis $first:ident $($function:tt)*) => {
+        $crate::probe::Assembly::ask(
+            &$crate::__site!(),
+            ::std::concat!($("#[", ::std::stringify!($attribute), "] "),*),
+            ::std::stringify!($first $($function)*),
+        )
+    };
+}
+
+/// The instructions in a file of assembly: what is neither a directive, nor a label, nor a comment.
+fn instructions_in(assembly: &str) -> Vec<String> {
+    let is_instruction = |line: &&str| {
+        !(line.is_empty() || line.ends_with(':') || line.starts_with(['.', '#', ';', '@']) || line.starts_with("//"))
+    };
+    assembly
+        .lines()
+        .map(str::trim)
+        .filter(is_instruction)
+        .map(|line| without_hash(&line.split_whitespace().collect::<Vec<_>>().join(" ")))
+        .collect()
+}
+
+/// `.Lanon.8c6b0ae4….1` names a constant by a hash over the whole program; which constant it is, the number at the end says.
+fn without_hash(instruction: &str) -> String {
+    let Some((before, rest)) = instruction.split_once("anon.") else { return instruction.to_owned() };
+    let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
+    format!("{before}anon{}", &rest[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_of_a_hash_is_left_in_an_instruction() {
+        let with = "leaq .Lanon.8c6b0ae4ba3cb4d4716e166d1c1540f0.1(%rip), %rax";
+        assert_eq!(super::without_hash(with), "leaq .Lanon.1(%rip), %rax");
+    }
+
+    #[test]
+    fn constants_and_panics_compare_by_what_they_are() {
+        let plain = crate::assembly! { fn pick(from: &mut [u64], i: usize) -> u64 { from[i] } };
+        let pinned = crate::assembly! { fn pick(from: Pin<&mut [u64]>, i: usize) -> u64 { from[i] } };
+        assert_eq!(plain, pinned);
+        assert!(!plain.instructions().is_empty());
+    }
+
+    #[test]
+    fn a_function_may_say_that_it_is_public_and_have_attributes() {
+        let plain = crate::assembly! { fn bump(n: &mut u64) { *n += 1 } };
+        let public = crate::assembly! { #[inline(never)] #[allow(unused)] pub(crate) fn bump(n: &mut u64) { *n += 1 } };
+        assert!(!plain.instructions().is_empty());
+        assert_eq!(plain, public);
+        assert_eq!(plain, crate::assembly! { pub fn bump(n: &mut u64) { *n += 1 } });
+    }
+
+    #[test]
+    fn a_function_that_does_not_compile_has_no_instructions_and_equals_nothing() {
+        let refused = crate::assembly! { fn wrong(n: &u64) -> u64 { n } };
+        assert!(refused.to_string().contains("refused, E0308"), "{refused}");
+        assert_ne!(refused, refused.clone());
+    }
+}
