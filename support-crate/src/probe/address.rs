@@ -4,42 +4,8 @@
 //! 1. An [`Address`] is a number with a note. It borrows nothing, so it can be printed after the value has moved away.
 //! 2. Two addresses are equal when the numbers are; the region is what was found there when the address was taken.
 
-use super::memory::Map;
+use super::map::{Map, Region};
 use std::{cmp::Ordering, fmt, hash};
-
-/// What the memory at an address is for, as far as the operating system tells.
-///
-/// On Linux all of them are told apart. Elsewhere only [`Stack`](Region::Stack) is, for the calling thread's own stack;
-/// the rest is [`Unknown`](Region::Unknown).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Region {
-    /// The stack of a thread. The calling thread's own is known exactly; another thread's by the guard below it.
-    Stack,
-    /// Memory from the allocator, large allocations that it maps one by one included.
-    Heap,
-    /// Data of the program or of a library (each cell of a notebook is one): statics, literals, constants.
-    Static,
-    /// Machine code of the program or of a library.
-    Code,
-    /// Some other mapping: a file, or what the kernel lends every process.
-    Mapped,
-    /// Not mapped at all, or the operating system does not tell.
-    Unknown,
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stack => "stack",
-            Self::Heap => "heap",
-            Self::Static => "static",
-            Self::Code => "code",
-            Self::Mapped => "mapped",
-            Self::Unknown => "unknown",
-        })
-    }
-}
 
 /// An address and the [`Region`] it lies in.
 ///

@@ -29,8 +29,9 @@ pub use word::{Meaning, Word};
 
 use super::{
     Lowered, Strips,
-    address::{Address, Region},
-    memory::{self, Map},
+    address::Address,
+    map::{Map, Region},
+    memory,
     rustc::Span,
 };
 use header::{as_text, text_at};

@@ -1,6 +1,6 @@
 //! One word of an X-ray, and what it seems to be.
 
-use super::super::address::Region;
+use super::super::map::Region;
 
 /// One word of an [`XRay`]. The last may be shorter than a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]

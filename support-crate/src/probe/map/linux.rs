@@ -1,0 +1,92 @@
+//! Linux: the thread library, the loader, and `/proc/self/maps`.
+
+use super::{Region, Span};
+
+/// The bounds of the calling thread's stack, as the thread library knows them.
+pub(super) fn own_stack() -> Option<(usize, usize)> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut low, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: `pthread_getattr_np` initialises the attributes when it answers 0; they are read, then destroyed once.
+    let found = unsafe {
+        libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) == 0 && {
+            let found = libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) == 0;
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            found
+        }
+    };
+    found.then(|| (low.addr(), low.addr() + size))
+}
+
+/// The mappings as `/proc/self/maps` lists them.
+pub(super) fn mappings() -> Vec<Span> {
+    parse(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default())
+}
+
+/// Lines of the form `low-high access offset device inode   name`.
+pub(super) fn parse(maps: &str) -> Vec<Span> {
+    // Another thread's stack is an anonymous mapping over a small guard that nobody may touch. (What `malloc` keeps
+    // in reserve is untouchable too, but far larger.)
+    const GUARD: usize = 64 * 1024;
+    let mut guard = None;
+    let mut spans = Vec::new();
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let Some((low, high)) = words.next().and_then(|range| range.split_once('-')) else {
+            continue;
+        };
+        let (Ok(low), Ok(high)) = (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16)) else {
+            continue;
+        };
+        let access = words.next().unwrap_or_default();
+        let name = words.nth(3).unwrap_or_default();
+        let anonymous = name.is_empty() || name.starts_with("[anon");
+        let region = match name {
+            "[stack]" => Region::Stack,
+            "[heap]" => Region::Heap,
+            _ if !anonymous || !access.starts_with("rw") => Region::Mapped,
+            _ if guard == Some(low) => Region::Stack,
+            _ => Region::Heap,
+        };
+        guard = (anonymous && access.starts_with("---") && high - low <= GUARD).then_some(high);
+        spans.push((low, high, region));
+    }
+    spans
+}
+
+/// The segments of the program and of every library that is loaded: a cell of a notebook is such a library.
+pub(super) fn segments() -> Vec<Span> {
+    unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, spans: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `spans` is
+        // the vector of the call below, which nobody else uses meanwhile.
+        let (base, headers, spans) = unsafe {
+            let info = &*info;
+            let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
+            (info.dlpi_addr as usize, headers, &mut *spans.cast::<Vec<Span>>())
+        };
+        for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+            let low = base.wrapping_add(header.p_vaddr as usize);
+            let region = if header.p_flags & libc::PF_X != 0 { Region::Code } else { Region::Static };
+            spans.push((low, low.wrapping_add(header.p_memsz as usize), region));
+        }
+        0
+    }
+    let mut spans: Vec<Span> = Vec::new();
+    // SAFETY: `add` gets the vector that outlives the call. It cannot unwind: where memory runs out, it aborts.
+    unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut spans).cast()) };
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_are_told_apart_by_name_access_and_guard() {
+        let maps = "1000-2000 r--p 00000000 fe:00 12 /usr/lib/a file\n3000-4000 rw-p 0 00:00 0 [heap]\n\
+                    5000-6000 ---p 0 00:00 0 \n6000-9000 rw-p 0 00:00 0 \n9000-a000 rw-p 0 00:00 0\n\
+                    10000000-14000000 ---p 0 00:00 0\n14000000-14001000 rw-p 0 00:00 0\nffff0-ffff1 r-xp 0 00:00 0 [vdso]";
+        let regions: Vec<Region> = parse(maps).into_iter().map(|span| span.2).collect();
+        use Region::{Heap, Mapped, Stack};
+        assert_eq!(regions, [Mapped, Heap, Mapped, Stack, Heap, Mapped, Heap, Mapped]);
+    }
+}
