@@ -185,7 +185,7 @@ fn without_arguments(key: &str) -> &str {
 }
 
 /// A whole source is more than a snippet, and a classroom's machine is busy.
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), ..run::COMPILER };
+const LIMITS: Limits = Limits { time: Duration::from_secs(120), ..run::COMPILER };
 
 /// Compiles a source file, with what was on when it was compiled the first time. Two flags of this are unstable.
 fn compile(site: &Site, source: &Path, text: &str, arguments: &[&str]) -> Result<String, LoweredError> {
