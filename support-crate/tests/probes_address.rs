@@ -18,7 +18,7 @@ fn a_local_is_on_the_stack_of_whichever_thread_runs() {
     assert_eq!(elsewhere.join().unwrap(), Region::Stack);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
 #[test]
 fn heap_static_and_code_are_told_apart() {
     assert_eq!(address_of(&*Box::new(7)).region(), Region::Heap);
@@ -29,7 +29,7 @@ fn heap_static_and_code_are_told_apart() {
     assert_eq!(Address::of_ptr(std::ptr::null::<u8>()).region(), Region::Unknown);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
 #[test]
 fn a_large_allocation_that_is_mapped_by_itself_is_heap() {
     let large = vec![0u8; 1 << 20];
@@ -40,7 +40,7 @@ fn a_large_allocation_that_is_mapped_by_itself_is_heap() {
     assert_eq!(region.unwrap(), Region::Heap);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
 #[test]
 fn a_local_of_another_thread_is_known_by_the_guard_below_its_stack() {
     let (tell, hear) = std::sync::mpsc::channel();

@@ -87,6 +87,9 @@ struct Verify {
     /// Write the outputs of notebooks back where they differ from what the file has
     #[arg(long, global = true)]
     bless: bool,
+    /// Other systems only: lints for each, and the crate's tests as Windows programs, where the tools for that are
+    #[arg(long)]
+    targets: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -139,7 +142,8 @@ fn run(cli: Cli) -> Result<bool> {
             Some(Chore::Clean) => lab::clean(),
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
-        Cli::Verify(Verify { part, full, browser, bless }) => {
+        Cli::Verify(Verify { targets: true, .. }) => verify::targets(project),
+        Cli::Verify(Verify { part, full, browser, bless, targets: false }) => {
             let all = browser.then_some(verify::Browser::All);
             let plan = verify::Plan {
                 crates: true,

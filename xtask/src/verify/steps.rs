@@ -12,15 +12,15 @@ use crate::ui::Ui;
 /// One command that must succeed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
-    name: &'static str,
-    program: &'static str,
-    arguments: &'static [&'static str],
-    environment: &'static [(&'static str, &'static str)],
+    pub(super) name: &'static str,
+    pub(super) program: &'static str,
+    pub(super) arguments: &'static [&'static str],
+    pub(super) environment: &'static [(&'static str, &'static str)],
     /// A command that must succeed for this step to be possible here; if it does not, the step is skipped and says so.
-    needs: &'static [&'static str],
+    pub(super) needs: &'static [&'static str],
 }
 
-const fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Step {
+pub(super) const fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Step {
     Step { name, program: "cargo", arguments, environment: &[], needs: &[] }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
 }
 
 /// Adds up the summaries that the test harness prints.
-fn tests(output: &str) -> Tally {
+pub(super) fn tests(output: &str) -> Tally {
     let summary = Regex::new(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed;").expect("the pattern is ours and is tested");
     let mut tally = Tally::default();
     for found in summary.captures_iter(output) {

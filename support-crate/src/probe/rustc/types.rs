@@ -68,7 +68,8 @@ impl Types {
             return Ok(Arc::clone(types));
         }
         let (sizes, hir) = thread::scope(|scope| {
-            let sizes = scope.spawn(|| compile(site, &source, &text, &["--emit=mir=-", "-Zprint-type-sizes", "-Zmir-include-spans=on"]));
+            let sizes =
+                scope.spawn(|| compile(site, &source, &text, &["--emit=mir=-", "-Zprint-type-sizes", "-Zmir-include-spans=on"]));
             let hir = compile(site, &source, &text, &["-Zunpretty=hir"]);
             (sizes.join(), hir)
         });
