@@ -3,7 +3,7 @@
 //! This was checked by the compiler, for want of a Mac, and has not been run on one yet.
 
 use super::{Region, Span};
-use libc::{LC_SEGMENT_64, VM_PROT_EXECUTE, load_command, mach_header_64, segment_command_64};
+use libc::{LC_SEGMENT_64, VM_PROT_EXECUTE, load_command, segment_command_64};
 
 /// The bounds of the calling thread's stack, as the thread library knows them.
 pub(super) fn own_stack() -> Option<(usize, usize)> {
@@ -15,9 +15,17 @@ pub(super) fn own_stack() -> Option<(usize, usize)> {
     Some((high.checked_sub(size)?, high))
 }
 
+/// How an image begins, on all of Apple's 64-bit systems: `mach_header_64`.
+#[repr(C)]
+struct Header {
+    before: [u32; 4],
+    ncmds: u32,
+    after: [u32; 3],
+}
+
 unsafe extern "C" {
     fn _dyld_image_count() -> u32;
-    fn _dyld_get_image_header(image: u32) -> *const mach_header_64;
+    fn _dyld_get_image_header(image: u32) -> *const Header;
     fn _dyld_get_image_vmaddr_slide(image: u32) -> isize;
     /// This process, as the kernel knows it. Set once, before `main`.
     static mach_task_self_: u32;
