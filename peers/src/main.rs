@@ -13,6 +13,7 @@
 //! the machine does meets them all alike.
 
 mod blocking;
+mod chart;
 mod counts;
 mod machine;
 mod meter;
@@ -200,7 +201,11 @@ fn run(options: &Options, table: &Table) -> ExitCode {
             eprintln!("error: cannot write {}: {error}", path.display());
             return ExitCode::FAILURE;
         }
-        println!("written to {}", path.display());
+        if let Err(error) = std::fs::write(path.with_extension("svg"), chart::draw(&report::bars(&results))) {
+            eprintln!("error: cannot write the picture: {error}");
+            return ExitCode::FAILURE;
+        }
+        println!("written to {}, with its picture", path.display());
     }
     for note in &results.notes {
         eprintln!("note: {note}");

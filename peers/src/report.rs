@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
+use crate::chart::Bar;
 use crate::machine;
 use crate::meter::Sample;
 use crate::sampling::{Place, Results};
@@ -45,6 +46,18 @@ pub(crate) fn tables(results: &Results, columns: &[&'static str], clock: Clock) 
     page
 }
 
+/// What the picture shows: every row that ours and a peer have.
+pub(crate) fn bars(results: &Results) -> Vec<Bar> {
+    let rows = SECTIONS.iter().flat_map(|section| section.rows);
+    rows.filter_map(|row| {
+        let values = column_values(&results.samples, row, |samples| quantile(samples, |sample| Some(sample.wall), 0.5));
+        let line = Line { label: row.id.to_owned(), values, noise: None };
+        let (ours, (_, best)) = (line.ours()?, line.best()?);
+        Some(Bar { floor: line.values.get(FLOOR).copied(), label: line.label, ours, best })
+    })
+    .collect()
+}
+
 /// The whole of `BENCHMARKS.md`.
 pub(crate) fn page(tables: &str, options: &Options) -> String {
     let mut page = include_str!("../intro.md").to_owned();
@@ -63,6 +76,7 @@ pub(crate) fn page(tables: &str, options: &Options) -> String {
             Clock::Cpu => "processor time",
         }
     );
+    page.push_str("![Ours, the best peer and no runtime, row by row](BENCHMARKS.svg)\n\n");
     page.push_str(tables);
     page.push_str("## What one operation is\n\n");
     for row in SECTIONS.iter().flat_map(|section| section.rows) {

@@ -1,5 +1,6 @@
 //! The least executor there is: one future, one thread, no queue.
 
+use crate::engine::quiet;
 use std::cell::RefCell;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 /// Wakes by setting a flag and unparking.
 ///
@@ -46,7 +48,7 @@ thread_local! {
 /// sockets: something else must wake it. May be nested.
 ///
 /// It cannot tell whether anybody will: a future that nobody wakes blocks for ever. [`Runtime::try_block_on`](crate::Runtime::try_block_on)
-/// can.
+/// can. In a notebook it writes a note to stderr after some seconds of sleep; [`Runtime::note_after`](crate::Runtime::note_after) says more.
 ///
 /// ```
 /// assert_eq!(pinlab::block_on(async { 6 * 7 }), 42);
@@ -75,8 +77,34 @@ fn drive<F: Future>(mut future: Pin<&mut F>, signal: &Signal, waker: &Waker) -> 
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
-        while !signal.woken.swap(false, Ordering::Acquire) {
-            thread::park();
+        if !signal.woken.swap(false, Ordering::Acquire) {
+            sleep(signal);
+        }
+    }
+}
+
+/// Until woken. If that takes long, a note says what the usual mistake is.
+#[cold]
+fn sleep(signal: &Signal) {
+    let woken = || signal.woken.swap(false, Ordering::Acquire);
+    if let Some(limit) = quiet::default_note() {
+        let since = Instant::now();
+        while since.elapsed() < limit {
+            thread::park_timeout(limit.saturating_sub(since.elapsed()));
+            if woken() {
+                return;
+            }
+        }
+        eprintln!(
+            "pinlab: block_on has slept for {:.0} s. It drives one future and nothing else: only another thread can wake it. A JoinHandle or a sleep of a \
+             Runtime that nobody drives will not: give those to Runtime::block_on.",
+            limit.as_secs_f64()
+        );
+    }
+    loop {
+        thread::park();
+        if woken() {
+            return;
         }
     }
 }

@@ -10,12 +10,14 @@
 //!
 //! Invariants
 //!
-//! * **E1** An engine is in an `Rc`: only its thread has it. Other threads have its [`Remote`].
-//! * **E2** The loop runs once at a time: while it does, driving the engine again panics. Outside of the loop an engine may be driven from anywhere,
+//! * **IE1** An engine is in an `Rc`: only its thread has it. Other threads have its [`Remote`].
+//! * **IE2** The loop runs once at a time: while it does, driving the engine again panics. Outside of the loop an engine may be driven from anywhere,
 //!   be it a drop or a waker that an `abort` runs.
-//! * **E3** While the loop runs the engine does not close: its `Runtime` is borrowed.
+//! * **IE3** While the loop runs the engine does not close: its `Runtime` is borrowed.
 
 mod clock;
+mod close;
+pub(crate) mod quiet;
 mod snapshot;
 pub(crate) mod stall;
 
@@ -31,6 +33,7 @@ use crate::task::{Message, Remote, TaskRef};
 use crate::timers::Timers;
 use clock::Clock;
 use polling::Poller;
+use quiet::Quiet;
 use stall::Stalled;
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -45,16 +48,17 @@ pub(crate) struct Engine {
     timers: RefCell<Timers>,
     reactor: RefCell<Reactor>,
     clock: Clock,
+    quiet: Quiet,
     /// The task that stands for the future given to `block_on`, kept for the next one.
     main: Cell<Option<TaskRef>>,
-    /// E2.
+    /// IE2.
     running: Cell<bool>,
     parks: Cell<u64>,
     spare_messages: Cell<Vec<Message>>,
     spare_wakers: Cell<Vec<Waker>>,
 }
 
-/// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (E2).
+/// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (IE2).
 pub(crate) struct Running<'a>(&'a Engine);
 
 impl Drop for Running<'_> {
@@ -74,6 +78,7 @@ impl Engine {
             timers: RefCell::default(),
             reactor: RefCell::new(Reactor::new(poller)),
             clock: Clock::new(),
+            quiet: Quiet::new(),
             main: Cell::new(None),
             running: Cell::new(false),
             parks: Cell::new(0),
@@ -111,9 +116,20 @@ impl Engine {
         self.clock.last_look()
     }
 
+    /// After how long a silence to write a note.
+    pub(crate) fn note_after(&self, after: Option<Duration>) {
+        self.quiet.note_after(after);
+    }
+
     /// Looks at the clock.
     pub(crate) fn look(&self) -> Instant {
         self.clock.look()
+    }
+
+    /// Whether this instant has passed, by the loop's last look at the clock or else by one of our own: the loop may not have looked for long.
+    #[inline]
+    pub(crate) fn has_passed(&self, instant: Instant) -> bool {
+        self.clock.has_passed(instant)
     }
 
     /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run.
@@ -124,7 +140,7 @@ impl Engine {
 
     // ---- the loop --------------------------------------------------------------------------------------------
 
-    /// The loop begins (E2).
+    /// The loop begins (IE2).
     #[track_caller]
     #[inline]
     pub(crate) fn enter(&self) -> Running<'_> {
@@ -138,6 +154,7 @@ impl Engine {
     /// A task to stand for a future given to `block_on`. The loop is running, so nobody else has it.
     #[inline]
     pub(crate) fn take_main(&self) -> TaskRef {
+        self.quiet.end();
         match self.main.take() {
             Some(main) => main,
             None => self.tasks.spawn_main(),
@@ -147,6 +164,7 @@ impl Engine {
     /// Its future is gone. If somebody has kept a waker of it, or it is queued, it must not wake, nor look like a hope to, whoever blocks next.
     #[inline]
     pub(crate) fn put_main_back(&self, main: TaskRef) {
+        self.tasks.take_main_ready();
         if main.is_fresh_main() {
             self.main.set(Some(main));
         } else {
@@ -169,6 +187,9 @@ impl Engine {
     pub(crate) fn run_until_woken(&self, main: &TaskRef) -> Result<(), Stalled> {
         loop {
             self.look_around();
+            if self.tasks.take_main_ready() {
+                return Ok(());
+            }
             match self.tasks.pop() {
                 Some(task) if task == *main => return Ok(()),
                 Some(task) => self.poll_task(task),
@@ -203,7 +224,7 @@ impl Engine {
             return; // it is over, or being dropped
         }
         self.clock.count_poll();
-        // SAFETY: it came from this engine's queue; and the loop runs (E3).
+        // SAFETY: it came from this engine's queue; and the loop runs (IE3).
         let poll = |task| unsafe { self.tasks.poll(task) };
         match self.recorder().is_on() {
             false => poll(task),
@@ -264,14 +285,16 @@ impl Engine {
         self.tasks.remote.inbox.take(&mut messages);
         for message in messages.drain(..) {
             message.open(&self.tasks);
+            self.quiet.end();
         }
         self.spare_messages.set(messages);
     }
 
     fn fire_timers(&self, now: Instant) {
         loop {
-            // One at a time, and not borrowed while it wakes (F1): what is woken may drop other timers of the batch.
+            // One at a time, and not borrowed while it wakes (IF1): what is woken may drop other timers of the batch.
             let Some((deadline, waker)) = self.timers.borrow_mut().fire(now) else { return };
+            self.quiet.end();
             let at_work = self.recorder().is_on().then(|| {
                 self.recorder().record(Step::Timer { late: now - deadline });
                 self.recorder().at_work(By::Timer)
@@ -299,7 +322,10 @@ impl Engine {
         // `EINTR` is dealt with; what remains (a closed or foreign descriptor of our own) is a bug, not a condition.
         fetched.expect("waiting for the operating system's events failed");
         let at_work = self.recorder().is_on().then(|| self.recorder().at_work(By::Socket));
-        wakers.drain(..).for_each(foreign::wake);
+        for waker in wakers.drain(..) {
+            foreign::wake(waker);
+            self.quiet.end();
+        }
         drop(at_work);
         self.spare_wakers.set(wakers);
         self.clock.begin_round(self.tasks.queued());
@@ -327,6 +353,13 @@ impl Engine {
                 stall::check(self, main)?;
             }
         }
+        let timeout = match timeout {
+            Some(timeout) => Some(timeout),
+            None => {
+                quiet::look_closer(self, main, sockets)?;
+                quiet::limit(self, sockets)
+            }
+        };
         let how = if sockets { Asleep::Waiting } else { Asleep::Parked };
         if self.tasks.is_queue_empty() && self.tasks.remote.inbox.fall_asleep(how) {
             self.sleep(how, timeout);
@@ -350,34 +383,6 @@ impl Engine {
         if recording {
             self.recorder().record(Step::End { done: false });
         }
-    }
-
-    // ---- the end ---------------------------------------------------------------------------------------------
-
-    /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
-    pub(crate) fn close(&self) {
-        let whole = foreign::NoUnwind;
-        if let Some(main) = self.main.take() {
-            self.tasks.abort(&main);
-        }
-        self.tasks.cancel_all();
-        loop {
-            let sleepers = self.timers.borrow_mut().clear();
-            let waiters = self.reactor.borrow_mut().clear();
-            sleepers.into_iter().chain(waiters).for_each(foreign::discard);
-            if self.tasks.is_queue_empty() {
-                break;
-            }
-            self.tasks.clear_queue();
-        }
-        for message in self.tasks.remote.inbox.close() {
-            message.open(&self.tasks); // to a task that is over
-        }
-        self.recorder().stop();
-        self.tasks.remote.set_closed();
-        self.reactor.borrow_mut().close();
-        self.tasks.let_go();
-        std::mem::forget(whole);
     }
 }
 

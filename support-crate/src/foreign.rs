@@ -5,10 +5,10 @@
 //!
 //! Invariants
 //!
-//! * **F1** Nothing of the engine is borrowed while foreign code runs. What it is to be given is taken out first; what is to be kept afterwards is
+//! * **IF1** Nothing of the engine is borrowed while foreign code runs. What it is to be given is taken out first; what is to be kept afterwards is
 //!   looked at afresh, since foreign code may have changed it.
-//! * **F2** Foreign code about a task runs only while the task's state says so: `Polling`, `Cancelling`, or (for its output) `Empty`.
-//! * **F3** A panic in it does not unwind through the engine. Of a poll, or the drop of a future, it becomes the task's result; elsewhere the panic
+//! * **IF2** Foreign code about a task runs only while the task's state says so: `Polling`, `Cancelling`, or (for its output) `Empty`.
+//! * **IF3** A panic in it does not unwind through the engine. Of a poll, or the drop of a future, it becomes the task's result; elsewhere the panic
 //!   hook has reported it, and it goes no further.
 //!
 //! Cloning a waker is the exception: it is called where the caller's `Context` is at hand, before anything is borrowed, and a panic in it unwinds to
@@ -26,7 +26,7 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 /// So many panics of payloads' drops are followed, one inside the other.
 const PAYLOADS: usize = 8;
 
-/// Where stopping half-way would leave what others rely on: a panic that comes through here, against F3, ends the process.
+/// Where stopping half-way would leave what others rely on: a panic that comes through here, against IF3, ends the process.
 pub(crate) struct NoUnwind;
 
 impl Drop for NoUnwind {

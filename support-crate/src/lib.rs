@@ -27,7 +27,8 @@
 //! | `retry` | [`Retry`], the article's future |
 //! | `observe` | [`Timeline`]: what the engine did; wakers to look at |
 //!
-//! `ARCHITECTURE.md` beside the sources walks through them four times: with a spawn, a wake, a byte and a deadline.
+//! `ARCHITECTURE.md`, at the root of the repository, walks through them four times: with a spawn, a wake, a byte and a deadline;
+//! and says what the ids mean.
 //!
 //! # The probes
 //!

@@ -12,22 +12,24 @@
 //! |---|---|
 //! | `source` | [`Async`]: try, else wait |
 //! | `streams` | `AsyncRead` and `AsyncWrite` for what is shared |
-//! | `tcp`, `udp` | the sockets |
+//! | `listener`, `tcp`, `udp` | the sockets |
 //!
 //! Invariants
 //!
-//! * **N1** A source is non-blocking from the moment it is handed over: no operation keeps the engine's thread.
-//! * **N2** It is owned, and leaves the reactor before its descriptor is closed or given back (S4 in `reactor`).
-//! * **N3** Each future that waits does so under a number of its own and withdraws when it is dropped. Poll-style callers have none,
+//! * **IN1** A source is non-blocking from the moment it is handed over: no operation keeps the engine's thread.
+//! * **IN2** It is owned, and leaves the reactor before its descriptor is closed or given back (IS4 in `reactor`).
+//! * **IN3** Each future that waits does so under a number of its own and withdraws when it is dropped. Poll-style callers have none,
 //!   since nobody says when one of them has gone.
 
+mod listener;
 mod source;
 mod streams;
 mod tcp;
 mod udp;
 
+pub use listener::{Incoming, TcpListener};
 pub use source::Async;
-pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use tcp::TcpStream;
 pub use udp::UdpSocket;
 
 use std::io::{self, ErrorKind};

@@ -8,7 +8,7 @@
 //!
 //! A source has two sides, reading and writing. Sources are watched in *level* mode: while there is something to read,
 //! every wait says so. That is robust (nothing is lost when a reader stops half-way, or when data and the end of the
-//! stream come together) and would be dear if each operation armed and disarmed its side. So nothing is disarmed until it
+//! stream come together) and would be costly if each operation armed and disarmed its side. So nothing is disarmed until it
 //! proves idle: a side stays armed while its events find a waiter, and is disarmed at the first event that finds none. In a
 //! conversation of requests and responses that never happens, and a message costs a read, a write and a share of a wait.
 //!
@@ -19,14 +19,14 @@
 //!
 //! Invariants
 //!
-//! * **S1** A source is registered with the poller exactly while a side of it is armed. (One with nothing armed would
+//! * **IS1** A source is registered with the poller exactly while a side of it is armed. (One with nothing armed would
 //!   still be told of hang-ups, again and again.)
-//! * **S2** A side with a waiter is armed.
-//! * **S3** `ready` is a hint: it is cleared only when the system said `WouldBlock`, or a socket in level mode gave less than was asked for. While
+//! * **IS2** A side with a waiter is armed.
+//! * **IS3** `ready` is a hint: it is cleared only when the system said `WouldBlock`, or a socket in level mode gave less than was asked for. While
 //!   it is clear, no operation is tried.
-//! * **S4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
+//! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
-//! * **S5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
+//! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
 //!   mode: such a source is watched in edge mode from then on.
 
 mod events;
@@ -64,7 +64,7 @@ pub(crate) struct Reactor {
     /// `None` once the engine has closed.
     poller: Option<Arc<Poller>>,
     sources: Slab<Source>,
-    /// The descriptors in it (S4).
+    /// The descriptors in it (IS4).
     known: HashSet<RawSource>,
     /// Whose waiters were woken to see who is still there, and not yet counted afresh.
     unsettled: Vec<(usize, Side)>,
@@ -106,7 +106,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// If the engine has closed, or this very descriptor is in it already (S4).
+    /// If the engine has closed, or this very descriptor is in it already (IS4).
     pub(crate) fn insert(&mut self, raw: RawSource) -> io::Result<usize> {
         if self.poller.is_none() {
             return Err(closed());
@@ -118,7 +118,7 @@ impl Reactor {
         Ok(self.sources.insert(Source { raw, mode: PollMode::Level, sides: [ready(), ready()] }))
     }
 
-    /// Lets a source go (S4); its wakers are for the caller to drop (F1).
+    /// Lets a source go (IS4); its wakers are for the caller to drop (IF1).
     pub(crate) fn remove(&mut self, key: usize) -> Vec<Waker> {
         let mut source = self.sources.remove(key);
         self.known.remove(&source.raw);
@@ -145,12 +145,12 @@ impl Reactor {
         self.sources[key].sides[side as usize].ready
     }
 
-    /// The system said `WouldBlock` (S3).
+    /// The system said `WouldBlock` (IS3).
     pub(crate) fn clear_ready(&mut self, key: usize, side: Side) {
         self.sources[key].sides[side as usize].ready = false;
     }
 
-    /// A stream socket gave less than it was asked for: it has no more for now. If an end follows, level mode tells of it (S3).
+    /// A stream socket gave less than it was asked for: it has no more for now. If an end follows, level mode tells of it (IS3).
     #[inline]
     pub(crate) fn had_less(&mut self, key: usize) {
         let source = &mut self.sources[key];
@@ -182,7 +182,7 @@ impl Reactor {
         if source.sides[side as usize].armed { Ok(()) } else { source.set_armed(poller, key, side, true) }
     }
 
-    /// Stores a waker at an armed side (S2). What it replaces is for the caller to drop, and whom it displaces, to wake (F1).
+    /// Stores a waker at an armed side (IS2). What it replaces is for the caller to drop, and whom it displaces, to wake (IF1).
     pub(crate) fn store(&mut self, key: usize, side: Side, waiter: Waiter, waker: Waker) -> (Option<Waker>, Vec<Waker>) {
         let waiters = &mut self.sources[key].sides[side as usize].waiters;
         let before = waiters.len();
@@ -194,11 +194,26 @@ impl Reactor {
         out
     }
 
-    /// This waiter waits no longer; its waker is for the caller to drop (F1).
+    /// This waiter waits no longer; its waker is for the caller to drop (IF1).
     pub(crate) fn forget_waiter(&mut self, key: usize, side: Side, waiter: Waiter) -> Option<Waker> {
         let waker = self.sources[key].sides[side as usize].waiters.forget(waiter)?;
         self.waiting -= 1;
         Some(waker)
+    }
+
+    /// Whether all who wait are poll-style callers: then each of them may have given up.
+    pub(crate) fn is_any_gone(&self) -> bool {
+        self.sources.iter().all(|(_, source)| source.sides.iter().all(|side| side.waiters.are_all_anybody()))
+    }
+
+    /// Takes out the wakers of all poll-style callers, to wake and so to see who is still there.
+    pub(crate) fn take_anybody(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for (_, source) in &mut self.sources {
+            source.sides.iter_mut().for_each(|side| side.waiters.take_anybody(&mut wakers));
+        }
+        self.waiting -= wakers.len();
+        wakers
     }
 
     /// How many wakers wait for an event.
@@ -224,7 +239,7 @@ impl Reactor {
     }
 
     /// Waits for events, at most this long (`None`: until there is one, or a notification), and moves the wakers of those who
-    /// waited for them to `wakers`, for the caller to wake (F1). Tells of each event: the source, whether it is readable, whether it is writable.
+    /// waited for them to `wakers`, for the caller to wake (IF1). Tells of each event: the source, whether it is readable, whether it is writable.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -242,7 +257,7 @@ impl Reactor {
         events.wait(poller, timeout)?;
         events.for_each(|event, error_only| {
             // An event of the batch may belong to a source that is gone, or to its successor under the same key:
-            // then it is a false hint, which S3 allows.
+            // then it is a false hint, which IS3 allows.
             let Some(source) = sources.get_mut(event.key) else { return };
             tell(event.key, event.readable, event.writable);
             for side in SIDES {
@@ -264,7 +279,7 @@ impl Reactor {
                 }
             }
             if error_only && matches!(source.mode, PollMode::Level) {
-                source.mode = PollMode::Edge; // S5
+                source.mode = PollMode::Edge; // IS5
                 let _ = source.tell(poller, event.key, source.is_armed());
             }
         });
@@ -293,7 +308,7 @@ impl Source {
     }
 
     fn borrow(&self) -> BorrowedSource<'_> {
-        // SAFETY: the descriptor is open for as long as the source is in the reactor (S4).
+        // SAFETY: the descriptor is open for as long as the source is in the reactor (IS4).
         unsafe { BorrowedSource::borrow_raw(self.raw) }
     }
 
@@ -307,11 +322,11 @@ impl Source {
         told
     }
 
-    /// Tells the poller what is wanted from now on (S1).
+    /// Tells the poller what is wanted from now on (IS1).
     fn tell(&self, poller: &Poller, key: usize, was_armed: bool) -> io::Result<()> {
         let interest = Event::new(key, self.sides[0].armed, self.sides[1].armed);
         match (was_armed, self.is_armed()) {
-            // SAFETY: it is removed before the descriptor is closed (S4).
+            // SAFETY: it is removed before the descriptor is closed (IS4).
             (false, true) => unsafe { poller.add_with_mode(self.raw, interest, self.mode) },
             (true, true) => poller.modify_with_mode(self.borrow(), interest, self.mode),
             (true, false) => poller.delete(self.borrow()),

@@ -10,13 +10,13 @@
 //!
 //! Invariants
 //!
-//! * **B1** A message is in the list before the state says `MAIL`, and the state leaves `MAIL` before the list
+//! * **IB1** A message is in the list before the state says `MAIL`, and the state leaves `MAIL` before the list
 //!   is emptied: whoever finds `QUIET` has missed nothing.
-//! * **B2** The engine sleeps only after it changed `QUIET` into `PARKED` or `WAITING` in one step; a sender
+//! * **IB2** The engine sleeps only after it changed `QUIET` into `PARKED` or `WAITING` in one step; a sender
 //!   whose swap returns one of the two wakes it. So no message is left behind a sleeping engine, and none wakes it
 //!   twice.
-//! * **B3** Once closed, the list takes nothing more, and what wakes the reader is let go.
-//! * **B4** `owner` is the token of the engine's thread while the engine is open, and zero afterwards.
+//! * **IB3** Once closed, the list takes nothing more, and what wakes the reader is let go.
+//! * **IB4** `owner` is the token of the engine's thread while the engine is open, and zero afterwards.
 
 use crate::sync::{AtomicU8, AtomicUsize, Mutex, thread, thread_token};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const WAITING: u8 = 3;
 /// What other threads know of an engine.
 #[derive(Debug)]
 pub(crate) struct Remote<M, N> {
-    /// B4.
+    /// IB4.
     owner: AtomicUsize,
     pub(crate) inbox: Inbox<M, N>,
 }
@@ -55,7 +55,7 @@ impl<M, N: Notify> Remote<M, N> {
         self.owner.load(Acquire) == 0
     }
 
-    /// From here on nobody is local (B4).
+    /// From here on nobody is local (IB4).
     pub(crate) fn set_closed(&self) {
         self.owner.store(0, Release);
     }
@@ -87,7 +87,7 @@ pub(crate) enum Asleep {
 #[derive(Debug)]
 pub(crate) struct Inbox<M, N> {
     state: AtomicU8,
-    /// `None` once closed (B3).
+    /// `None` once closed (IB3).
     open: Mutex<Option<Open<M, N>>>,
     reader: thread::Thread,
 }
@@ -110,7 +110,7 @@ impl<M, N: Notify> Inbox<M, N> {
         let mut open = self.lock();
         let Some(Open { list, notify }) = &mut *open else { return Err(message) };
         list.push(message);
-        // B1: pushed first, said afterwards. B2: only one sender sees the sleeper.
+        // IB1: pushed first, said afterwards. IB2: only one sender sees the sleeper.
         match self.state.swap(MAIL, AcqRel) {
             PARKED => self.reader.unpark(),
             WAITING => {
@@ -137,7 +137,7 @@ impl<M, N: Notify> Inbox<M, N> {
         }
     }
 
-    /// Announces sleep; `false` if there is mail, and then the reader must not sleep (B2).
+    /// Announces sleep; `false` if there is mail, and then the reader must not sleep (IB2).
     pub(crate) fn fall_asleep(&self, how: Asleep) -> bool {
         let sleeping = match how {
             Asleep::Parked => PARKED,
@@ -153,7 +153,7 @@ impl<M, N: Notify> Inbox<M, N> {
         }
     }
 
-    /// Closes, and hands over what was still in the list (B3).
+    /// Closes, and hands over what was still in the list (IB3).
     pub(crate) fn close(&self) -> Vec<M> {
         self.lock().take().map(|open| open.list).unwrap_or_default()
     }

@@ -114,22 +114,27 @@ impl Runtime {
     pub fn try_block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output, Stalled> {
         let engine = self.engine();
         let _running = engine.enter();
-        let mut future = pin!(future.into_future());
+        let future = future.into_future();
         let main = Main { engine, task: Some(engine.take_main()) };
         let task = main.task.as_ref().expect("there until it is dropped");
         if engine.recorder().is_on() {
             engine.recorder().record(recorder::Step::Main { task: task.who(), name: std::any::type_name::<F::IntoFuture>() });
         }
         let waker = task.borrowed_waker();
-        let mut cx = Context::from_waker(&waker);
-        loop {
-            if let Poll::Ready(output) = engine.poll_main(task, || future.as_mut().poll(&mut cx), Poll::is_ready) {
-                return Ok(output);
-            }
-            if let Err(stalled) = engine.run_until_woken(task) {
-                return Err(stalled.blocked_at::<F::IntoFuture>(Location::caller()));
+        // The result is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
+        let mut result = None;
+        {
+            let mut future = pin!(future);
+            let mut cx = Context::from_waker(&waker);
+            while result.is_none() {
+                if let Poll::Ready(output) = engine.poll_main(task, || future.as_mut().poll(&mut cx), Poll::is_ready) {
+                    result = Some(Ok(output));
+                } else if let Err(stalled) = engine.run_until_woken(task) {
+                    result = Some(Err(stalled.blocked_at::<F::IntoFuture>(Location::caller())));
+                }
             }
         }
+        result.expect("the loop has ended")
     }
 
     /// Spawns a task: it is polled as soon as the engine is driven. The future need not be `Send`.
@@ -214,6 +219,13 @@ impl Runtime {
     /// Stops recording and gives what was recorded.
     pub fn stop_recording(&self) -> Timeline {
         self.engine().recorder().stop()
+    }
+
+    /// A thread that sleeps in `block_on` with nothing to wait for but that somebody calls a waker writes a note to stderr, once, after so long: who waits, and
+    /// what that means. `None`: never. The default is 3 s in a notebook and never elsewhere; the environment variable `PINLAB_NOTE_AFTER` sets
+    /// another, in seconds, also for [`block_on`](crate::block_on). What the engine can know it tells by [`Stalled`], note or not.
+    pub fn note_after(&self, silence: Option<Duration>) {
+        self.engine().note_after(silence);
     }
 
     /// What the engine has done since it was made, and what it holds now.

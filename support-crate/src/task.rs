@@ -27,7 +27,7 @@
 //! [`TaskRef`] owns one reference: `Clone` takes one and `Drop` gives it back. An entry of the queue is one, a join handle has one, a waker is one,
 //! a message from another thread carries one; and the engine has one until the future is over. Nothing refers to a task but these.
 //!
-//! Counting is the dearest part of waking, so there are two counts. The engine's own
+//! Counting is the costliest part of waking, so there are two counts. The engine's own
 //! thread, where nearly everything happens, adds and subtracts in a plain integer, `state`. Other threads use an atomic one, `remote_refs`; the
 //! first of them that gives one back leaves it, with a message, in the engine's inbox, and until the engine has read that, others just subtract. (The
 //! idea is biased reference counting: Choi, Shull and Torrellas, PACT 2018.) One more thing follows from it
@@ -35,18 +35,18 @@
 //!
 //! # Invariants
 //!
-//! * **T1** While the engine is open, only its thread touches a header's cells; other threads touch `remote_refs` and what never changes (`vtable`,
+//! * **IT1** While the engine is open, only its thread touches a header's cells; other threads touch `remote_refs` and what never changes (`vtable`,
 //!   `at`, `id`, the chunk). After it has closed, the cells are the join handle's, which cannot leave that thread.
-//! * **T2** The future is written into its block once and stays at that address until it is dropped there.
-//! * **T3** The references to a task are `state.refs() + (remote_refs - BIAS)`. There is one for each [`TaskRef`], and the engine's, which ends with
+//! * **IT2** The future is written into its block once and stays at that address until it is dropped there.
+//! * **IT3** The references to a task are `state.refs() + (remote_refs - BIAS)`. There is one for each [`TaskRef`], and the engine's, which ends with
 //!   [`State::end`](state::State::end).
-//! * **T4** `remote_refs` is below `BIAS` only while `RETURNED` or `WOKEN` is set, and each of them is set only while a message holds a reference. So the sum is
+//! * **IT4** `remote_refs` is below `BIAS` only while `RETURNED` or `WOKEN` is set, and each of them is set only while a message holds a reference. So the sum is
 //!   zero only when the engine's thread finds its own count at zero, neither flag, and exactly `BIAS`; a reference is only made from another one, so then nobody
 //!   can make one any more.
-//! * **T5** When the engine closes, every future is over (or being dropped by somebody who holds a reference, in whose drop the engine closes), and what `state` counts is moved into `remote_refs` together with the bias. From then on all
+//! * **IT5** When the engine closes, every future is over (or being dropped by somebody who holds a reference, in whose drop the engine closes), and what `state` counts is moved into `remote_refs` together with the bias. From then on all
 //!   threads count there, and whoever takes it to zero frees the block: no future is in it, and no output unless a join handle
 //!   still holds a reference.
-//! * **T6** What the stage holds is what the phase says (see `state`). A block is freed only when it is empty.
+//! * **IT6** What the stage holds is what the phase says (see `state`). A block is freed only when it is empty.
 
 pub(crate) mod join;
 mod joiner;
@@ -79,15 +79,15 @@ pub(crate) type Remote = crate::remote::Remote<Message, polling::Poller>;
 
 // ---- in `remote_refs` ----------------------------------------------------------------------------------------
 
-/// A message that gives a reference back is in the engine's inbox (T4).
+/// A message that gives a reference back is in the engine's inbox (IT4).
 const RETURNED: u32 = 1 << 31;
-/// A message that wakes this task is in the engine's inbox (T4).
+/// A message that wakes this task is in the engine's inbox (IT4).
 const WOKEN: u32 = 1 << 30;
 /// The block has a chunk to itself (see `memory`). Never changes.
 const ALONE: u32 = 1 << 29;
 /// The bits of the count.
 const COUNT: u32 = ALONE - 1;
-/// In the count, while the engine is open: keeps it from reaching zero (T5).
+/// In the count, while the engine is open: keeps it from reaching zero (IT5).
 const BIAS: u32 = 1 << 27;
 
 /// The part of a task that does not depend on its future's type. 48 bytes on 64-bit systems.
@@ -115,7 +115,7 @@ pub(crate) struct TaskRef(NonNull<Header>);
 impl TaskRef {
     /// # Safety
     ///
-    /// The caller owns a reference and gives it up to what it gets (T3).
+    /// The caller owns a reference and gives it up to what it gets (IT3).
     #[inline(always)]
     unsafe fn from_raw(header: NonNull<Header>) -> Self {
         Self(header)
@@ -129,7 +129,7 @@ impl TaskRef {
 
     #[inline(always)]
     fn header(&self) -> &Header {
-        // SAFETY: this owns a reference (T3), and the block lives as long as there is one (T4, T5). Only `&Header` is ever made of it: all that
+        // SAFETY: this owns a reference (IT3), and the block lives as long as there is one (IT4, IT5). Only `&Header` is ever made of it: all that
         // changes sits in cells.
         unsafe { self.0.as_ref() }
     }
@@ -137,17 +137,17 @@ impl TaskRef {
     #[inline(always)]
     fn chunk(&self) -> &Chunk {
         let alone = self.header().remote_refs.load(Relaxed) & ALONE != 0;
-        // SAFETY: the block is in use, since this owns a reference; a chunk outlives its blocks (M2 in `memory`).
+        // SAFETY: the block is in use, since this owns a reference; a chunk outlives its blocks (IM2 in `memory`).
         unsafe { Chunk::of(self.0, alone).as_ref() }
     }
 
-    /// The engine, if this is its thread and it is open: the one way from a task to what only that thread may touch (T1).
+    /// The engine, if this is its thread and it is open: the one way from a task to what only that thread may touch (IT1).
     ///
     /// Nothing foreign may run while the caller has it, for it could drop the runtime: who calls foreign code takes [`TaskRef::hold`].
     #[inline(always)]
     fn local(&self) -> Option<&Tasks> {
         let chunk = self.chunk();
-        // SAFETY: local means that the engine is open (B4 in `remote`), so that its `Runtime` holds it; and that this is its thread, so that it cannot
+        // SAFETY: local means that the engine is open (IB4 in `remote`), so that its `Runtime` holds it; and that this is its thread, so that it cannot
         // close before the caller has returned, or run foreign code.
         chunk.remote().is_local().then(|| unsafe { chunk.tasks().as_ref() })
     }
@@ -244,7 +244,7 @@ impl Drop for TaskRef {
     }
 }
 
-/// The engine's thread gives a reference back (T4).
+/// The engine's thread gives a reference back (IT4).
 ///
 /// # Safety
 ///
@@ -254,12 +254,12 @@ unsafe fn release_local(header: NonNull<Header>, tasks: &Tasks) {
     // SAFETY: the reference is still counted, so the block is alive.
     let Header { state, remote_refs, .. } = unsafe { header.as_ref() };
     if state.refs() == 0 {
-        remote_refs.fetch_sub(1, Relaxed); // made by another thread, given back here: so what is left is not below the bias (T4)
+        remote_refs.fetch_sub(1, Relaxed); // made by another thread, given back here: so what is left is not below the bias (IT4)
     } else {
         state.sub_ref();
     }
     if state.refs() == 0 && remote_refs.load(Acquire) & !ALONE == BIAS {
-        // SAFETY: T4: nobody refers to it any more; T6: it is over, since the engine's reference is gone, and its output was taken or dropped with
+        // SAFETY: IT4: nobody refers to it any more; IT6: it is over, since the engine's reference is gone, and its output was taken or dropped with
         // the join handle.
         unsafe { tasks.free(header) };
     }
@@ -287,7 +287,7 @@ fn too_many() -> ! {
     std::process::abort()
 }
 
-/// The engine is closed: counting is in `remote_refs` (T5).
+/// The engine is closed: counting is in `remote_refs` (IT5).
 ///
 /// # Safety
 ///
@@ -299,7 +299,7 @@ unsafe fn release_closed(header: NonNull<Header>) {
     let before = remote_refs.fetch_update(AcqRel, Acquire, |refs| Some((refs & !(RETURNED | WOKEN)) - 1));
     let before = before.unwrap_or_else(|refs| refs);
     if before & COUNT == 1 {
-        // SAFETY: T5: the count is zero.
+        // SAFETY: IT5: the count is zero.
         unsafe { memory::free_closed(header) };
     }
 }

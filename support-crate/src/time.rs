@@ -69,12 +69,10 @@ impl Sleep {
         }
     }
 
-    /// Whether the deadline has passed. The loop's last look at the clock tells, or else one of our own: the loop may not have looked for long.
+    /// Whether the deadline has passed.
     fn is_over(&self) -> bool {
         let Some(deadline) = self.deadline else { return false };
-        self.key.is_some_and(|key| self.engine.timers().has_fired(key))
-            || deadline <= self.engine.last_look()
-            || deadline <= self.engine.look()
+        self.key.is_some_and(|key| self.engine.timers().has_fired(key)) || self.engine.has_passed(deadline)
     }
 }
 

@@ -13,26 +13,26 @@
 //!
 //! Invariants
 //!
-//! * **H1** No entry is later than its children, which for the one at `i` are those at `4i + 1` to `4i + 4`.
-//! * **H2** `slots[heap[i].key].place == i` for each entry of the heap, and `RECENT + i` for the recent one at `i`; a slot without
+//! * **IH1** No entry is later than its children, which for the one at `i` are those at `4i + 1` to `4i + 4`.
+//! * **IH2** `slots[heap[i].key].place == i` for each entry of the heap, and `RECENT + i` for the recent one at `i`; a slot without
 //!   an entry has fired (`FIRED`), or never will (`NEVER`).
-//! * **H3** Deadlines that are equal fire in the order in which they were put in.
-//! * **H4** Nothing fires before its deadline.
-//! * **H5** What has grown for many timers shrinks when few are left.
+//! * **IH3** Deadlines that are equal fire in the order in which they were put in.
+//! * **IH4** Nothing fires before its deadline.
+//! * **IH5** What has grown for many timers shrinks when few are left.
 
 use slab::Slab;
 use std::task::Waker;
 use std::time::Instant;
 
-/// The place of a timer that has fired (H2).
+/// The place of a timer that has fired (IH2).
 const FIRED: usize = usize::MAX;
-/// The place of one that never will (H2).
+/// The place of one that never will (IH2).
 const NEVER: usize = usize::MAX - 1;
-/// Added to the place of a timer that is not in the heap yet, but among the recent ones (H2).
+/// Added to the place of a timer that is not in the heap yet, but among the recent ones (IH2).
 const RECENT: usize = 1 << (usize::BITS - 2);
 /// How many children an entry of the heap has: four keep it shallow, and side by side in memory.
 const CHILDREN: usize = 4;
-/// So much room is kept in any case (H5).
+/// So much room is kept in any case (IH5).
 const KEPT: usize = 1024;
 
 /// All timers of one engine that wait.
@@ -43,9 +43,9 @@ pub(crate) struct Timers {
     slots: Slab<Slot>,
     /// How many never fire.
     never: usize,
-    /// With fewer than this, shrinking is worth a try (H5): it is a quarter of the most there were, and half of that after each try.
+    /// With fewer than this, shrinking is worth a try (IH5): it is a quarter of the most there were, and half of that after each try.
     shrink_below: usize,
-    /// How many were ever put in (H3).
+    /// How many were ever put in (IH3).
     count: u64,
 }
 
@@ -102,7 +102,7 @@ impl Timers {
         waker
     }
 
-    /// H5. The slots in use stay where they are, for their keys are known: a young timer beside many that are gone keeps their room.
+    /// IH5. The slots in use stay where they are, for their keys are known: a young timer beside many that are gone keeps their room.
     #[cold]
     fn shrink(&mut self) {
         self.shrink_below = self.slots.len() / 2;
@@ -135,7 +135,7 @@ impl Timers {
         self.heap.first().map(|entry| entry.deadline)
     }
 
-    /// Takes the earliest timer out if it is due at `now` (H4): its deadline, and the waker to call.
+    /// Takes the earliest timer out if it is due at `now` (IH4): its deadline, and the waker to call.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<(Instant, Option<Waker>)> {
         if self.next_deadline()? > now {
             return None;
@@ -212,7 +212,7 @@ impl Timers {
         self.set(place, entry);
     }
 
-    /// Writes an entry to its place, and the place to its slot (H2).
+    /// Writes an entry to its place, and the place to its slot (IH2).
     fn set(&mut self, place: usize, entry: Entry) {
         self.heap[place] = entry;
         self.slots[entry.key].place = place;

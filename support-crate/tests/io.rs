@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Row 34: a side's hint is cleared by what was true for that side, and both sides at once.
+/// C34: a side's hint is cleared by what was true for that side, and both sides at once.
 #[test]
 fn reading_and_writing_one_socket_at_once_moves_every_byte_both_ways() {
     const BYTES: usize = 8 << 20;
@@ -48,7 +48,7 @@ fn reading_and_writing_one_socket_at_once_moves_every_byte_both_ways() {
     });
 }
 
-/// Row 34: more events than a 16-bit tick could count.
+/// C34: more events than a 16-bit tick could count.
 #[test]
 fn seventy_thousand_round_trips_on_one_socket_lose_nothing() {
     within(3 * SOON, || {
@@ -76,7 +76,7 @@ fn seventy_thousand_round_trips_on_one_socket_lose_nothing() {
     });
 }
 
-/// Row 35.
+/// C35.
 #[test]
 fn data_and_the_end_that_come_together_are_read_one_after_the_other() {
     within(SOON, || {
@@ -100,7 +100,7 @@ fn data_and_the_end_that_come_together_are_read_one_after_the_other() {
     });
 }
 
-/// Row 36.
+/// C36.
 #[test]
 fn a_new_socket_in_the_place_of_a_closed_one_is_not_taken_for_it() {
     within(SOON, || {
@@ -158,7 +158,7 @@ fn tcp_std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     (one, listener.accept().expect("just connected").0)
 }
 
-/// Row 37: a second descriptor of the same socket would keep a registration alive that was not taken back.
+/// C37: a second descriptor of the same socket would keep a registration alive that was not taken back.
 #[test]
 fn a_source_is_taken_out_before_its_descriptor_closes_though_a_clone_lives_on() {
     within(SOON, || {
@@ -184,7 +184,7 @@ fn a_source_is_taken_out_before_its_descriptor_closes_though_a_clone_lives_on() 
     });
 }
 
-/// Row 38.
+/// C38.
 #[test]
 fn connect_tells_what_really_happened() {
     within(SOON, || {
@@ -206,7 +206,7 @@ fn connect_tells_what_really_happened() {
     });
 }
 
-/// Row 38: the system neither accepts nor refuses.
+/// C38: the system neither accepts nor refuses.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_connect_that_the_other_end_never_answers_is_ended_by_a_limit() {
@@ -228,7 +228,7 @@ fn a_connect_that_the_other_end_never_answers_is_ended_by_a_limit() {
         });
         assert!(full, "a connection that nobody took was reported");
         assert_eq!(rt.stats().sources, held.len());
-        // Row 38 again: with room in the queue the next one succeeds.
+        // C38 again: with room in the queue the next one succeeds.
         listener.accept().expect("one waits");
         rt.block_on(TcpStream::connect(&handle, address)).expect("there is room");
     });
@@ -250,7 +250,7 @@ fn five_hundred_clients_may_come_before_the_first_is_accepted() {
     clients.expect("the queue has room for all of them");
 }
 
-/// Row 39.
+/// C39.
 #[cfg(unix)]
 #[test]
 fn a_source_that_cannot_be_watched_says_so_and_leaves_nothing_behind() {
@@ -321,7 +321,7 @@ fn a_waker_that_is_dropped_because_its_source_cannot_be_watched_may_use_the_reac
     ENGINE.set(None);
 }
 
-/// Row 40.
+/// C40.
 #[test]
 fn a_wait_that_is_cancelled_takes_its_waker_back() {
     within(SOON, || {
@@ -346,7 +346,7 @@ fn a_wait_that_is_cancelled_takes_its_waker_back() {
     });
 }
 
-/// Row 41.
+/// C41.
 #[test]
 fn datagrams_and_connections_survive_ten_thousand_cancelled_waits() {
     within(3 * SOON, || {
@@ -411,7 +411,7 @@ fn datagrams_and_connections_survive_ten_thousand_cancelled_waits() {
     });
 }
 
-/// Row 43.
+/// C43.
 #[cfg(unix)]
 #[test]
 fn a_signal_during_the_wait_neither_ends_it_early_nor_fails_it() {
@@ -448,7 +448,7 @@ fn a_signal_during_the_wait_neither_ends_it_early_nor_fails_it() {
     });
 }
 
-/// Row 44: the buffer of events is as good at the thousandth wait as at the first, and more may be ready than it holds.
+/// C44: the buffer of events is as good at the thousandth wait as at the first, and more may be ready than it holds.
 #[test]
 fn more_sockets_may_be_ready_at_once_than_one_wait_can_tell() {
     within(SOON, || {
@@ -484,7 +484,7 @@ fn more_sockets_may_be_ready_at_once_than_one_wait_can_tell() {
     });
 }
 
-/// Row 33, by a peer that means ill: a byte out of band is "something to read" that no read takes.
+/// C33, by a peer that means ill: a byte out of band is "something to read" that no read takes.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_byte_out_of_band_does_not_make_a_reader_spin() {

@@ -27,7 +27,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-// ---- what the review of the engine found -------------------------------------------------------------------
+// ---- what readers of the engine found -------------------------------------------------------------------
 
 #[test]
 fn a_detached_task_that_ends_in_its_first_recorded_poll_is_still_there_to_be_named() {
@@ -198,9 +198,9 @@ fn a_task_with_too_many_wakers_ends_the_process_and_not_its_memory() {
     println!("three times {MOST} wakers, and nothing was said");
 }
 
-// ---- bug classes 13 to 20 ------------------------------------------------------------------------------------
+// ---- bug classes C13 to C20 ------------------------------------------------------------------------------------
 
-/// Row 13.
+/// C13.
 #[test]
 fn wakers_may_fire_be_cloned_and_be_dropped_while_the_runtime_is_dropped() {
     within(SOON, || {
@@ -248,7 +248,7 @@ fn wakers_may_fire_be_cloned_and_be_dropped_while_the_runtime_is_dropped() {
     });
 }
 
-/// Row 15.
+/// C15.
 #[test]
 fn a_future_whose_drop_wakes_others_and_drops_senders_goes_with_its_runtime() {
     within(SOON, || {
@@ -329,7 +329,7 @@ impl Drop for Intrudes {
     }
 }
 
-/// Row 16.
+/// C16.
 #[test]
 fn a_waker_may_use_the_engine_while_it_is_replaced_called_or_dropped() {
     within(SOON, || {
@@ -378,7 +378,7 @@ fn a_waker_may_use_the_engine_while_it_is_replaced_called_or_dropped() {
     });
 }
 
-/// Row 17.
+/// C17.
 #[test]
 fn a_future_that_is_not_send_is_dropped_on_its_own_thread_whoever_drops_the_last_waker() {
     within(SOON, || {
@@ -422,7 +422,7 @@ fn a_future_that_is_not_send_is_dropped_on_its_own_thread_whoever_drops_the_last
     });
 }
 
-/// Row 17, the future instead of the output.
+/// C17, the future instead of the output.
 #[test]
 fn a_pending_future_is_dropped_with_its_runtime_though_another_thread_keeps_its_waker() {
     within(SOON, || {
@@ -449,7 +449,7 @@ fn a_pending_future_is_dropped_with_its_runtime_though_another_thread_keeps_its_
     });
 }
 
-/// Row 18.
+/// C18.
 #[test]
 fn a_runtime_in_a_thread_local_goes_with_its_thread_and_its_live_tasks() {
     thread_local! {
@@ -480,7 +480,7 @@ fn a_runtime_in_a_thread_local_goes_with_its_thread_and_its_live_tasks() {
     waker.wake();
 }
 
-/// Row 19.
+/// C19.
 #[test]
 fn dropping_a_runtime_ends_whatever_its_tasks_are_about() {
     within(SOON, || {
@@ -528,7 +528,7 @@ fn dropping_a_runtime_ends_whatever_its_tasks_are_about() {
     });
 }
 
-/// Row 20.
+/// C20.
 #[test]
 fn a_runtime_gives_back_every_byte_of_its_tasks_timers_sockets_and_wakers() {
     let leak = leaked(|| {

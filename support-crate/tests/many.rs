@@ -272,7 +272,7 @@ fn a_hundred_thousand_timers_leave_nothing_behind() {
     within(3 * SOON, || soak_timers(10, 10_000));
 }
 
-/// From engine.md.
+/// C20, in great numbers.
 #[test]
 #[ignore = "minutes; cargo verify --full"]
 fn a_million_short_lived_connections_leave_nothing_behind() {
@@ -280,7 +280,7 @@ fn a_million_short_lived_connections_leave_nothing_behind() {
     within(60 * SOON, || soak_sockets(1_000, 1_000));
 }
 
-/// From engine.md.
+/// C20, in great numbers.
 #[test]
 #[ignore = "minutes; cargo verify --full"]
 fn ten_million_timers_leave_nothing_behind() {

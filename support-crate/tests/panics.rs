@@ -39,7 +39,7 @@ fn text(error: &JoinError) -> &str {
     error.message().expect("the payload is text")
 }
 
-/// Row 24.
+/// C24.
 #[test]
 fn a_task_that_panics_is_a_join_error_and_the_others_go_on() {
     within(SOON, || {
@@ -84,7 +84,7 @@ impl Future for Panics {
     }
 }
 
-/// Row 25: at each point of a task's life where its future is dropped.
+/// C25: at each point of a task's life where its future is dropped.
 #[test]
 fn a_future_that_panics_when_dropped_is_a_join_error_wherever_that_happens() {
     within(SOON, || {
@@ -143,7 +143,7 @@ fn a_future_that_panics_when_dropped_is_a_join_error_wherever_that_happens() {
     });
 }
 
-/// Row 25: the output instead of the future.
+/// C25: the output instead of the future.
 #[test]
 fn an_output_that_panics_when_dropped_unwanted_stops_nothing() {
     within(SOON, || {
@@ -200,7 +200,7 @@ fn a_panic_payload_that_panics_when_dropped_stops_nothing() {
     });
 }
 
-/// Row 26.
+/// C26.
 #[test]
 fn a_waker_that_panics_takes_no_other_wake_with_it() {
     struct Panicking;
@@ -235,7 +235,7 @@ fn a_waker_that_panics_takes_no_other_wake_with_it() {
     });
 }
 
-/// Row 27 does not apply: nothing iterates over the user's values. This is the nearest: foreign code that makes the future.
+/// C27 does not apply: nothing iterates over the user's values. This is the nearest: foreign code that makes the future.
 #[test]
 fn an_into_future_that_panics_leaves_the_runtime_as_it_was() {
     struct Never;
@@ -255,7 +255,7 @@ fn an_into_future_that_panics_leaves_the_runtime_as_it_was() {
     });
 }
 
-/// Row 28 (the notebook that shows the same on the kernel is a test of its own).
+/// C28 (the notebook that shows the same on the kernel is a test of its own).
 #[test]
 fn a_block_on_that_panics_leaves_a_runtime_that_works() {
     within(SOON, || {

@@ -30,7 +30,7 @@ fn yields_for_ever(rt: &pinlab::Runtime) -> Count {
     count
 }
 
-/// Row 29.
+/// C29.
 #[test]
 fn tasks_that_yield_for_ever_starve_neither_timers_nor_sockets_nor_other_threads_nor_tasks() {
     within(SOON, || {
@@ -56,7 +56,7 @@ fn tasks_that_yield_for_ever_starve_neither_timers_nor_sockets_nor_other_threads
     });
 }
 
-/// Row 29: many short `block_on`s, whatever the number of polls in each.
+/// C29: many short `block_on`s, whatever the number of polls in each.
 #[test]
 fn short_block_ons_do_not_starve_timers_and_sockets_however_many_tasks_yield_beside_them() {
     within(3 * SOON, || {
@@ -89,7 +89,7 @@ fn short_block_ons_do_not_starve_timers_and_sockets_however_many_tasks_yield_bes
     });
 }
 
-/// Row 29: wakes from another thread, without end, starve nobody either.
+/// C29: wakes from another thread, without end, starve nobody either.
 #[test]
 fn a_thread_that_wakes_without_end_starves_nobody() {
     within(SOON, || {
@@ -133,7 +133,7 @@ fn tasks_run_in_the_order_of_their_wakes() {
     ]);
 }
 
-/// Row 30.
+/// C30.
 #[test]
 fn what_one_way_of_driving_leaves_another_way_goes_on_with() {
     within(SOON, || {
@@ -303,7 +303,7 @@ fn one_runtime_may_be_driven_inside_a_task_of_another() {
     });
 }
 
-/// Row 32: an event wakes all who wait for a listener; who comes too late waits again, and no connection is lost.
+/// C32: an event wakes all who wait for a listener; who comes too late waits again, and no connection is lost.
 #[test]
 fn two_tasks_that_accept_from_one_listener_share_its_connections() {
     within(SOON, || {

@@ -60,7 +60,7 @@ fn no_timer_is_early_and_the_best_are_hardly_late() {
     });
 }
 
-/// Row 42.
+/// C42.
 #[test]
 fn no_time_at_all_a_past_instant_and_the_longest_time_are_fine() {
     within(SOON, || {
@@ -83,7 +83,7 @@ fn no_time_at_all_a_past_instant_and_the_longest_time_are_fine() {
     });
 }
 
-/// Row 42.
+/// C42.
 #[test]
 fn a_hundred_thousand_equal_deadlines_all_fire() {
     within(SOON, || {
@@ -106,7 +106,7 @@ fn a_hundred_thousand_equal_deadlines_all_fire() {
     });
 }
 
-/// Row 42.
+/// C42.
 #[test]
 fn a_timer_may_be_dropped_reset_or_asked_by_another_of_the_batch_that_fires_it() {
     within(SOON, || {
@@ -313,7 +313,7 @@ fn yields_for_ever(rt: &Runtime) {
     }));
 }
 
-/// Row 29; from the issue.
+/// C29.
 #[test]
 fn a_task_that_yields_for_ever_delays_a_10_ms_timer_by_less_than_5_ms_in_the_median() {
     within(SOON, || {
@@ -336,7 +336,7 @@ fn a_task_that_yields_for_ever_delays_a_10_ms_timer_by_less_than_5_ms_in_the_med
     });
 }
 
-/// Row 33; from the issue.
+/// C33.
 #[cfg(unix)]
 #[test]
 fn an_idle_second_with_an_armed_socket_and_a_far_timer_wakes_nobody() {

@@ -36,7 +36,7 @@ fn eats_the_token() -> impl Future<Output = ()> {
     })
 }
 
-/// Row 1.
+/// C1.
 #[test]
 fn a_future_that_eats_the_threads_park_token_is_polled_again() {
     within(SOON, || pinlab::block_on(eats_the_token()));
@@ -47,7 +47,7 @@ fn a_future_that_eats_the_threads_park_token_is_polled_again() {
     });
 }
 
-/// Rows 2 and 3: wakers on two threads, at every moment that a spin of chance length brings about.
+/// C2 and C3: wakers on two threads, at every moment that a spin of chance length brings about.
 fn hammer(rounds: usize, armed_socket: bool) {
     let rt = runtime();
     let handle = rt.handle();
@@ -98,19 +98,19 @@ fn hammer(rounds: usize, armed_socket: bool) {
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
 
-/// Rows 2 and 3, asleep in `thread::park`.
+/// C2 and C3, asleep in `thread::park`.
 #[test]
 fn two_wakes_from_other_threads_are_both_heard_by_a_parked_engine() {
     within(SOON, || hammer(4_000, false));
 }
 
-/// Rows 2 and 3, asleep in the wait for events.
+/// C2 and C3, asleep in the wait for events.
 #[test]
 fn two_wakes_from_other_threads_are_both_heard_by_an_engine_that_waits_for_sockets() {
     within(SOON, || hammer(4_000, true));
 }
 
-/// Row 4.
+/// C4.
 #[test]
 fn wakes_before_the_sleep_do_not_silence_one_that_comes_during_it() {
     for armed_socket in [false, true] {
@@ -150,7 +150,7 @@ fn wakes_before_the_sleep_do_not_silence_one_that_comes_during_it() {
     }
 }
 
-/// Row 5.
+/// C5.
 #[test]
 fn waking_oneself_twice_is_one_more_poll() {
     let rt = runtime();
@@ -174,7 +174,7 @@ fn waking_oneself_twice_is_one_more_poll() {
     ]);
 }
 
-/// Row 6.
+/// C6.
 #[test]
 fn a_waker_kept_beyond_its_task_polls_nothing_not_even_the_next_task_of_its_kind() {
     let rt = runtime();
@@ -207,7 +207,7 @@ fn a_waker_kept_beyond_its_task_polls_nothing_not_even_the_next_task_of_its_kind
     assert_eq!(polls.get(), 2, "nobody was polled for the old waker");
 }
 
-/// Row 6, after the memory has gone and come again.
+/// C6, after the memory has gone and come again.
 #[test]
 fn a_root_that_has_ended_is_not_woken_for_the_next_one() {
     within(SOON, || {
@@ -226,7 +226,7 @@ fn a_root_that_has_ended_is_not_woken_for_the_next_one() {
     });
 }
 
-/// Row 7.
+/// C7.
 #[test]
 fn whoever_polled_last_is_woken() {
     within(SOON, || {
@@ -264,7 +264,7 @@ fn whoever_polled_last_is_woken() {
     });
 }
 
-/// Row 7, for poll-style callers, of which there may be several: each is woken.
+/// C7, for poll-style callers, of which there may be several: each is woken.
 #[test]
 fn poll_style_readers_are_all_woken() {
     within(SOON, || {
@@ -283,7 +283,7 @@ fn poll_style_readers_are_all_woken() {
     });
 }
 
-/// Row 8.
+/// C8.
 #[test]
 fn a_clone_will_wake_the_same_task_and_no_other() {
     let rt = runtime();
@@ -296,7 +296,7 @@ fn a_clone_will_wake_the_same_task_and_no_other() {
     assert!(!one.will_wake(Waker::noop()));
 }
 
-/// Row 9.
+/// C9.
 #[test]
 fn wakers_that_are_not_the_engines_own_may_be_given_to_everything() {
     within(SOON, || {
@@ -332,7 +332,7 @@ impl std::task::Wake for Nothing {
     fn wake(self: Arc<Self>) {}
 }
 
-/// Row 10.
+/// C10.
 #[test]
 fn waking_does_not_poll_on_the_spot() {
     let rt = runtime();
@@ -359,7 +359,7 @@ fn waking_does_not_poll_on_the_spot() {
     assert_eq!(*needed.borrow(), 12);
 }
 
-/// Row 11.
+/// C11.
 #[test]
 fn the_main_future_is_polled_when_it_was_woken_and_only_then() {
     within(SOON, || {
@@ -381,7 +381,7 @@ fn the_main_future_is_polled_when_it_was_woken_and_only_then() {
     });
 }
 
-/// Row 12.
+/// C12.
 #[test]
 fn run_until_stalled_uses_up_every_wake_of_tasks_that_wake_themselves() {
     let rt = runtime();

@@ -11,6 +11,24 @@ const IO_EVERY: Duration = Duration::from_micros(100);
 /// How many operations on sockets may succeed in a row, or sleeps be over at once, before the task has to let others run.
 const BUDGET: u32 = 128;
 
+/// By more than this no coarse clock lags behind.
+const LAG: Duration = Duration::from_millis(20);
+
+/// A clock that is a few nanoseconds to read, and lags by up to a tick of the system: only differences of more than [`LAG`] mean anything.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn coarse() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes to the struct that it is given, nothing else.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Elsewhere there is none.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn coarse() -> Duration {
+    Duration::ZERO
+}
+
 /// The loop's sense of time.
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -19,6 +37,8 @@ pub(super) struct Clock {
     until_turn: Cell<u32>,
     /// The last look: never later than now.
     now: Cell<Instant>,
+    /// The coarse clock at that time.
+    coarse: Cell<Duration>,
     last_fetch: Cell<Instant>,
     /// At so many polls, all who were queued at the last look at the sockets have been polled.
     end_of_round: Cell<u64>,
@@ -33,6 +53,7 @@ impl Clock {
             polls: Cell::new(0),
             until_turn: Cell::new(TURN),
             now: Cell::new(now),
+            coarse: Cell::new(coarse()),
             last_fetch: Cell::new(now),
             end_of_round: Cell::new(0),
             budget: Cell::new(BUDGET),
@@ -70,7 +91,22 @@ impl Clock {
     pub(super) fn look(&self) -> Instant {
         let now = Instant::now();
         self.now.set(now);
+        self.coarse.set(coarse());
         now
+    }
+
+    /// Whether this instant has passed.
+    #[inline]
+    pub(super) fn has_passed(&self, instant: Instant) -> bool {
+        let left = instant.saturating_duration_since(self.now.get());
+        if left.is_zero() {
+            return true;
+        }
+        // Far from it, even by a clock that lags: that is cheaper to know.
+        if cfg!(all(target_os = "linux", not(miri))) && left > LAG && coarse().saturating_sub(self.coarse.get()) + LAG < left {
+            return false;
+        }
+        instant <= self.look()
     }
 
     /// Whether it is time to ask for events, and if so takes note that it is done. Not in the middle of a round: who is queued because of an event has

@@ -61,8 +61,16 @@ fn report(engine: &Engine, main: &TaskRef) -> Stalled {
 /// Nothing is ready, no timer or socket is waited for, and nobody outside holds a waker: an engine in this state has no
 /// future. The report lists who waits, where each was spawned, and why nothing will wake it.
 ///
-/// Two tasks that hold each other's wakers cannot be told from a task whose waker is held elsewhere: in such a circle the
-/// engine waits.
+/// # When it can be given
+///
+/// At once, when the engine itself knows of every waker that there is: those of its timers and sockets, those that wait for a task's end, and none else.
+///
+/// After a second, when some are held by what it can call to find out: a read that was given up (`AsyncRead` has no way to say so), or tasks that
+/// are awaited through wakers of a combinator's own, as in a `join_all` of many.
+///
+/// Never, when a waker is held by something else, because that could be another thread's: a channel whose sender the waiting future owns itself, a lock that
+/// it holds already, a `FuturesUnordered` of futures that wait for nothing, two tasks that hold each other's wakers. Then the engine waits; see
+/// [`Runtime::note_after`](crate::Runtime::note_after).
 #[derive(Clone, Debug)]
 pub struct Stalled {
     waiting: Vec<Waiting>,
@@ -149,6 +157,6 @@ impl fmt::Display for Stalled {
 impl std::error::Error for Stalled {}
 
 /// Whether this process is a notebook's: the kernel says so to the processes in which it runs cells.
-fn is_notebook() -> bool {
+pub(super) fn is_notebook() -> bool {
     std::env::var_os("EVCXR_IS_RUNTIME").is_some()
 }

@@ -9,9 +9,9 @@
 //!
 //! Invariants
 //!
-//! * **L1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
-//! * **L2** A task is an id and a name here, never a reference.
-//! * **L3** At most [`MOST_STEPS`] are kept; how many were not is counted. Snapshots are kept of few tasks only, and at most [`MOST_SNAPSHOTS`].
+//! * **IL1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
+//! * **IL2** A task is an id and a name here, never a reference.
+//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted. Snapshots are kept of few tasks only, and at most [`MOST_SNAPSHOTS`].
 
 use super::names::short_name;
 use super::snapshot::Snapshot;
@@ -27,7 +27,7 @@ const MOST_SNAPSHOTS: usize = 2_000;
 /// See there.
 const MOST_TASKS: usize = 64;
 
-/// A task, as far as a record knows it (L2).
+/// A task, as far as a record knows it (IL2).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Who {
     pub(crate) id: u64,
@@ -142,7 +142,7 @@ impl Recorder {
         self.recording.borrow().as_ref().and_then(|recording| recording.last_polled)
     }
 
-    /// Whether a snapshot of now would be kept (L3).
+    /// Whether a snapshot of now would be kept (IL3).
     pub(crate) fn wants_snapshot(&self) -> bool {
         let recording = self.recording.borrow();
         recording.as_ref().is_some_and(|recording| {

@@ -11,7 +11,7 @@
 //!
 //! Invariant
 //!
-//! * **W1** The data pointer of such a waker is an `Arc<Log>` turned raw, and each waker owns one count of it: `clone` takes one more,
+//! * **IW1** The data pointer of such a waker is an `Arc<Log>` turned raw, and each waker owns one count of it: `clone` takes one more,
 //!   `wake` and `drop` give theirs back, `wake_by_ref` touches none.
 
 use std::fmt;
@@ -71,7 +71,7 @@ impl Log {
     }
 
     fn waker(self: &Arc<Self>) -> Waker {
-        // SAFETY: the vtable keeps the contract of `RawWaker`: all of it is thread-safe, and W1 says who owns what.
+        // SAFETY: the vtable keeps the contract of `RawWaker`: all of it is thread-safe, and IW1 says who owns what.
         unsafe { Waker::from_raw(raw(self.clone())) }
     }
 }
@@ -82,7 +82,7 @@ fn raw(log: Arc<Log>) -> RawWaker {
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        // SAFETY: W1: the waker that is being cloned owns a count, so the log is alive; one more is taken for the clone.
+        // SAFETY: IW1: the waker that is being cloned owns a count, so the log is alive; one more is taken for the clone.
         let log = unsafe {
             Arc::increment_strong_count(data.cast::<Log>());
             Arc::from_raw(data.cast::<Log>())
@@ -90,11 +90,11 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
         log.note(WakerCall::Clone);
         raw(log)
     },
-    // SAFETY: W1: `wake` consumes the waker, and its count with it.
+    // SAFETY: IW1: `wake` consumes the waker, and its count with it.
     |data| unsafe { Arc::from_raw(data.cast::<Log>()) }.note(WakerCall::Wake),
-    // SAFETY: W1: the waker stays, and its count keeps the log alive.
+    // SAFETY: IW1: the waker stays, and its count keeps the log alive.
     |data| unsafe { &*data.cast::<Log>() }.note(WakerCall::WakeByRef),
-    // SAFETY: W1: the dropped waker's count goes with it.
+    // SAFETY: IW1: the dropped waker's count goes with it.
     |data| unsafe { Arc::from_raw(data.cast::<Log>()) }.note(WakerCall::Drop),
 );
 

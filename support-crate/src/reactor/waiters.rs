@@ -7,7 +7,7 @@
 //!
 //! Invariant
 //!
-//! * **V1** Between two such wakes of everybody the list has to double. So however many wait, after a few of them all have room, and they stop: nobody keeps
+//! * **IV1** Between two such wakes of everybody the list has to double. So however many wait, after a few of them all have room, and they stop: nobody keeps
 //!   the engine busy by waiting.
 
 use crate::task;
@@ -72,8 +72,7 @@ impl Waiters {
         let ended = self.list.extract_if(.., |(who, waker)| *who == Waiter::Anybody && task::has_ended(waker));
         others.extend(ended.map(|(_, waker)| waker)); // to wake what has ended does nothing
         if self.list.len() > before / 2 {
-            let rest = self.list.extract_if(.., |(who, _)| *who == Waiter::Anybody);
-            others.extend(rest.map(|(_, waker)| waker));
+            self.take_anybody(others);
             self.looked = before;
             self.is_settled = false;
         }
@@ -92,6 +91,16 @@ impl Waiters {
     pub(super) fn forget(&mut self, waiter: Waiter) -> Option<Waker> {
         let place = self.list.iter().position(|(who, _)| *who == waiter)?;
         Some(self.list.swap_remove(place).1)
+    }
+
+    pub(super) fn are_all_anybody(&self) -> bool {
+        self.list.iter().all(|(who, _)| *who == Waiter::Anybody)
+    }
+
+    /// Takes out those without a number.
+    pub(super) fn take_anybody(&mut self, wakers: &mut Vec<Waker>) {
+        let all = self.list.extract_if(.., |(who, _)| *who == Waiter::Anybody);
+        wakers.extend(all.map(|(_, waker)| waker));
     }
 
     /// The data pointers of their wakers.

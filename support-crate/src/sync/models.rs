@@ -82,14 +82,14 @@ fn senders_and_reader(senders: usize, messages: usize, how: Asleep) {
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
 
-/// Rows 3 and 4 of the table of bugs, parked.
+/// C3 and C4, parked.
 #[test]
 fn no_message_is_left_behind_a_parked_reader() {
     loom::model(|| senders_and_reader(1, 2, Asleep::Parked));
     bounded(3, || senders_and_reader(2, 1, Asleep::Parked));
 }
 
-/// Rows 3 and 4, waiting for events.
+/// C3 and C4, waiting for events.
 #[test]
 fn no_message_is_left_behind_a_waiting_reader() {
     loom::model(|| senders_and_reader(1, 2, Asleep::Waiting));
@@ -135,7 +135,7 @@ impl Future for Flagged {
     }
 }
 
-/// Row 3, with the whole engine around it; a lost wake is a deadlock, a false report of a stall an error.
+/// C3, with the whole engine around it; a lost wake is a deadlock, a false report of a stall an error.
 #[test]
 fn a_wake_from_another_thread_reaches_the_main_future_at_every_moment() {
     bounded(3, || {
@@ -162,7 +162,7 @@ fn a_wake_from_another_thread_reaches_the_main_future_at_every_moment() {
     });
 }
 
-/// Row 2: two threads, two wakes, one task; whichever comes second must not be lost behind the first.
+/// C2: two threads, two wakes, one task; whichever comes second must not be lost behind the first.
 #[test]
 fn two_wakes_from_two_threads_are_both_heard() {
     bounded(2, || {
@@ -211,7 +211,7 @@ fn a_stall_is_told_when_the_last_clone_is_gone_and_not_before() {
     });
 }
 
-/// Rows 13 and 17: a waker is cloned, called and dropped elsewhere while the runtime is dropped.
+/// C13 and C17: a waker is cloned, called and dropped elsewhere while the runtime is dropped.
 #[test]
 fn a_runtime_may_be_dropped_at_every_moment_of_what_another_thread_does_with_a_waker() {
     bounded(3, || {

@@ -2,7 +2,7 @@
 //!
 //! Invariant
 //!
-//! * **J1** The word is null, or a reference to a task of this crate's (its waker, as a pointer), or a boxed waker, with the lowest bit set. Both are
+//! * **IJ1** The word is null, or a reference to a task of this crate's (its waker, as a pointer), or a boxed waker, with the lowest bit set. Both are
 //!   owned, and both are aligned to more than one byte.
 
 use super::TaskRef;
@@ -14,7 +14,7 @@ use std::task::Waker;
 /// In the word: it points to a box.
 const BOXED: usize = 1;
 
-/// J1.
+/// IJ1.
 #[derive(Debug)]
 pub(super) struct Joiner(Cell<*mut ()>);
 
@@ -32,7 +32,7 @@ impl Joiner {
         };
         let word = NonNull::new(self.0.replace(word))?;
         Some(match boxed(word.as_ptr()) {
-            // SAFETY: J1, and it is no longer in the cell.
+            // SAFETY: IJ1, and it is no longer in the cell.
             Some(waker) => *unsafe { Box::from_raw(waker) },
             // SAFETY: as above.
             None => waker::of_task(unsafe { TaskRef::from_raw(word.cast()) }),
@@ -43,17 +43,22 @@ impl Joiner {
         !self.0.get().is_null()
     }
 
+    /// Whether it is the waker of something else than a task.
+    pub(super) fn is_foreign(&self) -> bool {
+        boxed(self.0.get()).is_some()
+    }
+
     /// The data pointer of the waker that is there.
     pub(super) fn data(&self) -> Option<*const ()> {
         let word = NonNull::new(self.0.get())?.as_ptr();
-        // SAFETY: J1: the box is alive as long as it is in the cell, and `data` runs no foreign code.
+        // SAFETY: IJ1: the box is alive as long as it is in the cell, and `data` runs no foreign code.
         Some(boxed(word).map_or(word.cast_const(), |waker| unsafe { &*waker }.data()))
     }
 
     pub(super) fn will_wake(&self, other: &Waker) -> bool {
         let word = self.0.get();
         match boxed(word) {
-            // SAFETY: J1; comparing runs no foreign code.
+            // SAFETY: IJ1; comparing runs no foreign code.
             Some(waker) => unsafe { &*waker }.will_wake(other),
             None => !word.is_null() && waker::is_of_task(other) && other.data() == word.cast_const(),
         }

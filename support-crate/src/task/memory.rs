@@ -13,12 +13,12 @@
 //!
 //! Invariants
 //!
-//! * **M1** A chunk that is shared begins at a multiple of [`CHUNK`] and is no larger. The one of a block alone ends where the block begins. The block's
+//! * **IM1** A chunk that is shared begins at a multiple of [`CHUNK`] and is no larger. The one of a block alone ends where the block begins. The block's
 //!   `remote_refs` says which (`ALONE`).
-//! * **M2** `live` counts a chunk's blocks in use; a chunk lives at least as long as one is. While the engine is open only its thread changes it.
-//! * **M3** A block in use has another phase than `Free`. Free ones are in their chunk's list, or beyond `fresh`.
-//! * **M4** `chunks[chunk.index] == chunk`; `rooms[chunk.class][chunk.room] == chunk` if it has room, and `room` is `NO_ROOM` otherwise.
-//! * **M5** At most [`KEPT`] empty chunks are kept for later.
+//! * **IM2** `live` counts a chunk's blocks in use; a chunk lives at least as long as one is. While the engine is open only its thread changes it.
+//! * **IM3** A block in use has another phase than `Free`. Free ones are in their chunk's list, or beyond `fresh`.
+//! * **IM4** `chunks[chunk.index] == chunk`; `rooms[chunk.class][chunk.room] == chunk` if it has room, and `room` is `NO_ROOM` otherwise.
+//! * **IM5** At most [`KEPT`] empty chunks are kept for later.
 
 use super::state::Phase;
 use super::tasks::Tasks;
@@ -58,11 +58,11 @@ pub(super) struct Chunk {
     stride: usize,
     /// How many blocks have ever been used since it was cut.
     fresh: Cell<u32>,
-    /// M2.
+    /// IM2.
     live: AtomicU32,
     /// The first of the free blocks, which are chained through `link`.
     free: Cell<Option<NonNull<Header>>>,
-    /// M4.
+    /// IM4.
     index: Cell<usize>,
     room: Cell<usize>,
 }
@@ -72,11 +72,11 @@ impl Chunk {
     ///
     /// # Safety
     ///
-    /// The block is in use, and `alone` says whether it is (M1).
+    /// The block is in use, and `alone` says whether it is (IM1).
     #[inline(always)]
     pub(super) unsafe fn of(block: NonNull<Header>, alone: bool) -> NonNull<Self> {
         let head = match alone {
-            // SAFETY: M1: the chunk is right before it.
+            // SAFETY: IM1: the chunk is right before it.
             true => unsafe { block.as_ptr().byte_sub(HEAD) },
             false => block.as_ptr().map_addr(|address| address & !(CHUNK - 1)),
         };
@@ -160,7 +160,7 @@ impl Memory {
         let Chunk { stride, fresh, free, room, .. } = unsafe { chunk.as_ref() };
         let block = match free.get() {
             Some(block) => {
-                // SAFETY: a free block's header is there, and its `link` says which is next (M3).
+                // SAFETY: a free block's header is there, and its `link` says which is next (IM3).
                 free.set(unsafe { block.as_ref() }.link.get());
                 block
             }
@@ -184,7 +184,7 @@ impl Memory {
     #[cold]
     fn take_alone(&mut self, layout: Layout, tasks: NonNull<Tasks>, remote: &Arc<Remote>) -> NonNull<Header> {
         let (start, layout) = alone(layout);
-        // SAFETY: within what was allocated, and M1.
+        // SAFETY: within what was allocated, and IM1.
         let block = unsafe { allocate(layout).byte_add(start) };
         let chunk = block.cast::<Chunk>();
         // SAFETY: as above: `HEAD` bytes before the block are ours.
@@ -234,7 +234,7 @@ impl Memory {
         let is_alone = is_alone(block);
         // SAFETY: in use until now.
         let place = unsafe { Chunk::of(block, is_alone) };
-        // SAFETY: M2.
+        // SAFETY: IM2.
         let chunk = unsafe { place.as_ref() };
         let live = chunk.count(-1);
         if is_alone {
@@ -243,7 +243,7 @@ impl Memory {
             unsafe { release(place, Some(block)) };
             return;
         }
-        // SAFETY: the block is nobody's any more; its header stays readable (M3).
+        // SAFETY: the block is nobody's any more; its header stays readable (IM3).
         let Header { state, link, .. } = unsafe { block.as_ref() };
         state.set_free();
         link.set(chunk.free.replace(Some(block)));
@@ -269,7 +269,7 @@ impl Memory {
         }
         self.unlist(place);
         if self.empty.len() < KEPT {
-            self.empty.push(place); // M5
+            self.empty.push(place); // IM5
         } else {
             // SAFETY: no block of it is in use, and it is in no list.
             unsafe { release(place, None) };
@@ -333,7 +333,7 @@ unsafe fn blocks(place: NonNull<Chunk>) -> impl Iterator<Item = NonNull<Header>>
         // SAFETY: within the chunk; of a block that is alone there is one.
         unsafe { place.byte_add(HEAD + index * stride).cast::<Header>() }
     });
-    // SAFETY: M3: a block that was ever used has a header.
+    // SAFETY: IM3: a block that was ever used has a header.
     all.filter(|block| unsafe { block.as_ref() }.state.phase() != Phase::Free)
 }
 
@@ -341,7 +341,7 @@ unsafe fn blocks(place: NonNull<Chunk>) -> impl Iterator<Item = NonNull<Header>>
 ///
 /// # Safety
 ///
-/// T5 holds of it: nobody refers to it any more.
+/// IT5 holds of it: nobody refers to it any more.
 pub(super) unsafe fn free_closed(block: NonNull<Header>) {
     // SAFETY: in use until now.
     unsafe { let_go(Chunk::of(block, is_alone(block))) };
@@ -351,7 +351,7 @@ pub(super) unsafe fn free_closed(block: NonNull<Header>) {
 ///
 /// The engine has closed, and the caller gives up one of those that `live` counts.
 unsafe fn let_go(place: NonNull<Chunk>) {
-    // SAFETY: M2.
+    // SAFETY: IM2.
     let Chunk { live, stride, .. } = unsafe { place.as_ref() };
     if live.fetch_sub(1, AcqRel) == 1 {
         let _ = live.load(Acquire);

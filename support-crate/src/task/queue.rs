@@ -2,7 +2,7 @@
 //!
 //! Invariant
 //!
-//! * **Q1** The list from `first` over each header's `link` ends in `last`, and each entry owns a reference. A task is in it exactly while it is
+//! * **IQ1** The list from `first` over each header's `link` ends in `last`, and each entry owns a reference. A task is in it exactly while it is
 //!   `QUEUED`, hence once.
 
 use super::{Header, TaskRef};
@@ -21,7 +21,7 @@ impl Queue {
     #[inline(always)]
     pub(super) fn push(&self, task: TaskRef) {
         let entry = task.into_raw();
-        // SAFETY: the entries own references (Q1), so they are alive; the same for the former last.
+        // SAFETY: the entries own references (IQ1), so they are alive; the same for the former last.
         unsafe { entry.as_ref() }.link.set(None);
         match self.last.replace(Some(entry)) {
             // SAFETY: as above.
@@ -35,7 +35,7 @@ impl Queue {
     #[inline(always)]
     pub(super) fn pop(&self) -> Option<TaskRef> {
         let entry = self.first.get()?;
-        // SAFETY: Q1: alive.
+        // SAFETY: IQ1: alive.
         let Header { link, state, .. } = unsafe { entry.as_ref() };
         let next = link.get();
         self.first.set(next);
@@ -44,7 +44,7 @@ impl Queue {
         }
         state.dequeue();
         self.len.set(self.len.get() - 1);
-        // SAFETY: the entry's reference, given up with it (Q1).
+        // SAFETY: the entry's reference, given up with it (IQ1).
         Some(unsafe { TaskRef::from_raw(entry) })
     }
 
@@ -63,7 +63,7 @@ impl Queue {
         let mut at = self.first.get();
         while let Some(entry) = at {
             each(entry);
-            // SAFETY: Q1: alive.
+            // SAFETY: IQ1: alive.
             at = unsafe { entry.as_ref() }.link.get();
         }
     }

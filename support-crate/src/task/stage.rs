@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 /// What the engine must know of a future whose type it has forgotten. Each function wants the header of a task of its own future's type, the engine's
-/// thread (T1), and the phase that is named (T6).
+/// thread (IT1), and the phase that is named (IT6).
 pub(super) struct Vtable {
     /// `Polling`: polls the future; `true` once the output is in its place. Panics become results.
     pub(super) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
@@ -37,7 +37,7 @@ struct Block<F: Future> {
     stage: UnsafeCell<Stage<F>>,
 }
 
-/// Which of the two it is, the phase says (T6).
+/// Which of the two it is, the phase says (IT6).
 union Stage<F: Future> {
     future: ManuallyDrop<F>,
     output: ManuallyDrop<Result<F::Output, JoinError>>,
@@ -59,7 +59,7 @@ pub(super) fn layout<F: Future>() -> Layout {
     Block::<F>::VTABLE.layout
 }
 
-/// Writes a task to its block: the future comes to where it stays (T2).
+/// Writes a task to its block: the future comes to where it stays (IT2).
 ///
 /// # Safety
 ///
@@ -94,7 +94,7 @@ fn stage<F: Future>(task: NonNull<Header>) -> *mut Stage<F> {
 
 unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
     let stage = stage::<F>(task);
-    // SAFETY: the phase is `Polling`: the future is here and nobody else touches it (T6). T2: it is never moved out of its stage, only dropped in
+    // SAFETY: the phase is `Polling`: the future is here and nobody else touches it (IT6). IT2: it is never moved out of its stage, only dropped in
     // it. This is the pin that the whole engine rests on.
     let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
     let output = match foreign::poll(future, cx) {
@@ -108,11 +108,11 @@ unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
 }
 
 unsafe fn cancel<F: Future>(task: NonNull<Header>) {
-    // SAFETY: the phase is `Cancelling`: the future is here and nobody else touches it (T6).
+    // SAFETY: the phase is `Cancelling`: the future is here and nobody else touches it (IT6).
     unsafe { replace_future(stage::<F>(task), Err(JoinError::cancelled())) };
 }
 
-/// Drops the future where it stands (T2) and writes what takes its place. A panic in its drop becomes the result.
+/// Drops the future where it stands (IT2) and writes what takes its place. A panic in its drop becomes the result.
 ///
 /// # Safety
 ///

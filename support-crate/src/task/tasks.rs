@@ -9,8 +9,10 @@
 //!
 //! Invariants
 //!
-//! * **K1** A `Tasks` lives in an `Rc`, and only its thread has it: a task leads to it by [`TaskRef::local`], which asks for the thread.
-//! * **K2** Once the engine is closing, a task that is spawned is cancelled at once.
+//! * **IK1** A `Tasks` lives in an `Rc`, and only its thread has it: a task leads to it by [`TaskRef::local`], which asks for the thread.
+//! * **IK2** Once the engine is closing, a task that is spawned is cancelled at once.
+//! * **IK3** Tasks are polled in the order of their wakes. The main one, when it is woken while nobody is queued, is not put into the queue but
+//!   marked as ready: it is then the first. That is what a main future costs that wakes itself.
 
 use super::join::JoinHandle;
 use super::memory::Memory;
@@ -35,6 +37,8 @@ pub(crate) struct Tasks {
     this: Weak<Self>,
     pub(crate) remote: Arc<Remote>,
     queue: Queue,
+    /// The main future was woken when nobody was queued: it comes before all who are (IK3).
+    main_ready: Cell<bool>,
     memory: RefCell<Memory>,
     /// How many join handles are being awaited.
     joiners: Cell<isize>,
@@ -49,6 +53,7 @@ impl Tasks {
             this: this.clone(),
             remote,
             queue: Queue::default(),
+            main_ready: Cell::new(false),
             memory: RefCell::default(),
             joiners: Cell::new(0),
             closing: Cell::new(false),
@@ -103,7 +108,7 @@ impl Tasks {
             // SAFETY: the engine has closed, and this block was made since.
             unsafe { detach(task.0) };
         } else if self.closing.get() {
-            self.abort(task); // K2
+            self.abort(task); // IK2
         } else {
             self.enqueue(task);
         }
@@ -114,11 +119,27 @@ impl Tasks {
     /// Puts a task that was woken at the back of the queue, once. By whom, if not by what is going on here.
     #[inline(always)]
     pub(crate) fn wake(&self, task: &TaskRef, by: Option<By>) {
+        if task.is_main() && self.wake_main(task) {
+            return;
+        }
         let fresh = self.enqueue(task);
         if self.recorder.is_on() {
             let by = by.unwrap_or_else(|| self.recorder.current());
             self.recorder.record(Step::Wake { task: task.who(), by, fresh });
         }
+    }
+
+    /// Whether the main task is marked as ready, or was already (IK3). A recording wants it in the queue.
+    #[inline(always)]
+    fn wake_main(&self, task: &TaskRef) -> bool {
+        if task.phase() != Phase::Idle {
+            return false; // of an earlier `block_on`: another one may be ready
+        }
+        let first = self.queue.is_empty() && !self.recorder.is_on();
+        if first {
+            self.main_ready.set(true);
+        }
+        first || self.main_ready.get()
     }
 
     #[inline(always)]
@@ -131,6 +152,12 @@ impl Tasks {
         fresh
     }
 
+    /// Whether the main future is the next to be polled; it is no longer then.
+    #[inline(always)]
+    pub(crate) fn take_main_ready(&self) -> bool {
+        self.main_ready.get() && self.main_ready.replace(false)
+    }
+
     /// The next task to be polled.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<TaskRef> {
@@ -139,13 +166,13 @@ impl Tasks {
 
     #[inline(always)]
     pub(crate) fn is_queue_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && !self.main_ready.get()
     }
 
     /// How many are queued.
     #[inline]
     pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + usize::from(self.main_ready.get())
     }
 
     // ---- poll, abort, end ------------------------------------------------------------------------------------
@@ -192,7 +219,7 @@ impl Tasks {
     fn end(&self, task: &TaskRef) {
         let Header { state, vtable, joiner, .. } = task.header();
         state.end();
-        // SAFETY: the engine's reference, which ends with this phase (T3), and so once.
+        // SAFETY: the engine's reference, which ends with this phase (IT3), and so once.
         let engines = unsafe { TaskRef::from_raw(task.0) };
         if !state.is_joined() && state.take_output() {
             // SAFETY: the engine's thread; the output is ours, and the phase is `Empty`.
@@ -212,6 +239,19 @@ impl Tasks {
         let former = task.header().joiner.replace(waker);
         self.joiners.set(self.joiners.get() + now - isize::from(former.is_some()));
         former
+    }
+
+    /// Calls those who await a task through a waker that is not a task's; whether there were any. Who still awaits it comes again.
+    pub(crate) fn wake_joiners(&self) -> bool {
+        let mut awaited = self.all();
+        awaited.retain(|task| task.header().joiner.is_foreign());
+        for task in &awaited {
+            // Foreign code: whatever came before in this loop may have changed it.
+            if let Some(waker) = self.swap_joiner(task, None) {
+                foreign::wake(waker);
+            }
+        }
+        !awaited.is_empty()
     }
 
     // ---- all of them -----------------------------------------------------------------------------------------
@@ -266,7 +306,7 @@ impl Tasks {
 
     /// Drops every future, here and now, the youngest first.
     pub(crate) fn cancel_all(&self) {
-        self.closing.set(true); // K2: nothing that a drop spawns is left over
+        self.closing.set(true); // IK2: nothing that a drop spawns is left over
         let mut all = self.all();
         while let Some(task) = all.pop() {
             self.abort(&task);
@@ -275,12 +315,13 @@ impl Tasks {
 
     /// Empties the queue of what is over.
     pub(crate) fn clear_queue(&self) {
+        self.main_ready.set(false);
         while let Some(task) = self.pop() {
             drop(task);
         }
     }
 
-    /// The engine has closed (B4 in `remote`), no task has a future that somebody is not dropping, and none is queued: lets go of what wakers and join handles still hold (T5).
+    /// The engine has closed (IB4 in `remote`), no task has a future that somebody is not dropping, and none is queued: lets go of what wakers and join handles still hold (IT5).
     pub(crate) fn let_go(&self) {
         let memory = self.memory.take();
         // SAFETY: every block in use is detached, once, and the memory is not used any more.
@@ -291,7 +332,7 @@ impl Tasks {
     ///
     /// # Safety
     ///
-    /// T4 holds of it: the engine is open, and there is no reference.
+    /// IT4 holds of it: the engine is open, and there is no reference.
     #[inline]
     pub(super) unsafe fn free(&self, header: NonNull<Header>) {
         // SAFETY: the caller's.
@@ -299,7 +340,7 @@ impl Tasks {
     }
 }
 
-/// Moves what the state counts to where all threads count (T5), and frees the block if that is nothing.
+/// Moves what the state counts to where all threads count (IT5), and frees the block if that is nothing.
 ///
 /// # Safety
 ///
@@ -311,7 +352,7 @@ unsafe fn detach(header: NonNull<Header>) {
     debug_assert!(matches!(state.phase(), Phase::Cancelling | Phase::Done | Phase::Empty));
     let change = state.take_refs().wrapping_sub(BIAS);
     if remote_refs.fetch_add(change, AcqRel).wrapping_add(change) & COUNT == 0 {
-        // SAFETY: T5: nobody refers to it.
+        // SAFETY: IT5: nobody refers to it.
         unsafe { memory::free_closed(header) };
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each of a waker's four duties is a few steps for the engine's own thread. For any other thread, and for everybody once the engine has closed, it is a
 //! change of `remote_refs`; and at most two messages about a task are in the engine's inbox at a time, one that wakes it and one that gives a
-//! reference back (T4 in `task`), however many wakers are called and dropped meanwhile.
+//! reference back (IT4 in `task`), however many wakers are called and dropped meanwhile.
 
 use super::tasks::Tasks;
 use super::{BIAS, COUNT, Header, RETURNED, TaskRef, WOKEN, release_closed, too_many};
@@ -75,7 +75,7 @@ pub(super) fn is_of_task(waker: &Waker) -> bool {
 pub(crate) fn has_ended(waker: &Waker) -> bool {
     is_of_task(waker) && {
         let task = borrowed(waker.data());
-        task.local().is_some() && task.is_over() // only its own thread may look (T1)
+        task.local().is_some() && task.is_over() // only its own thread may look (IT1)
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn into_task(waker: Waker) -> Result<TaskRef, Waker> {
 }
 
 /// Another thread, or any after the engine has closed, gives its reference back: as a message, or, if there is one about this task already, by just
-/// subtracting it (T4).
+/// subtracting it (IT4).
 ///
 /// # Safety
 ///
@@ -144,7 +144,7 @@ pub(crate) struct Message {
     flag: u32,
 }
 
-// SAFETY: the receiver is the engine's thread, or nobody (then the sender keeps it): T1. A `TaskRef` may be dropped anywhere.
+// SAFETY: the receiver is the engine's thread, or nobody (then the sender keeps it): IT1. A `TaskRef` may be dropped anywhere.
 unsafe impl Send for Message {}
 
 impl Message {

@@ -1,0 +1,32 @@
+//! The end of an engine.
+
+use super::Engine;
+use crate::foreign;
+
+impl Engine {
+    /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
+    pub(crate) fn close(&self) {
+        let whole = foreign::NoUnwind;
+        if let Some(main) = self.main.take() {
+            self.tasks.abort(&main);
+        }
+        self.tasks.cancel_all();
+        loop {
+            let sleepers = self.timers.borrow_mut().clear();
+            let waiters = self.reactor.borrow_mut().clear();
+            sleepers.into_iter().chain(waiters).for_each(foreign::discard);
+            if self.tasks.is_queue_empty() {
+                break;
+            }
+            self.tasks.clear_queue();
+        }
+        for message in self.tasks.remote.inbox.close() {
+            message.open(&self.tasks); // to a task that is over
+        }
+        self.recorder().stop();
+        self.tasks.remote.set_closed();
+        self.reactor.borrow_mut().close();
+        self.tasks.let_go();
+        std::mem::forget(whole);
+    }
+}

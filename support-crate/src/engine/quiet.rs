@@ -1,0 +1,166 @@
+//! What an engine does that has slept for long with nothing armed that is sure to wake it.
+//!
+//! Some stalls cannot be seen at once: a waker may be held by somebody who waits for the very task that it wakes. So after [`LOOK_AFTER`] without any event
+//! the engine looks closer, once for each such silence. Any waker may be called at any time; so it calls those that it holds itself, and looks who is left:
+//!
+//! * Poll-style waiters of sockets do not say when they give up. All are woken; who still waits comes back, and then there is something to wait for.
+//! * Somebody may await a task through a waker of its own (`join_all` of many does). Those are called, and pass the wake on. If then no task's waker is left that
+//!   anybody else could call, there was never anybody else: the engine has stalled. To be sure, that is done twice, with the polls that it causes in between.
+//!
+//! What remains is what cannot be known, such as a future that owns the sender for which it waits. Then a note says, once, who waits and what that means.
+
+use super::Engine;
+use super::stall::{self, Stalled};
+use crate::foreign;
+use crate::observe::names::short_name;
+use crate::task::TaskRef;
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// After so long a silence the engine looks closer.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// After so long a silence a note is written to stderr, if nobody says otherwise: in a notebook, where nobody can attach a debugger to what
+/// hangs. Elsewhere there is none, unless the variable asks for it.
+pub(crate) fn default_note() -> Option<Duration> {
+    static DEFAULT: OnceLock<Option<Duration>> = OnceLock::new();
+    *DEFAULT.get_or_init(|| match std::env::var("PINLAB_NOTE_AFTER").map(|seconds| seconds.parse::<f64>()) {
+        Ok(Ok(seconds)) => Duration::try_from_secs_f64(seconds).ok().filter(|after| !after.is_zero()),
+        _ => stall::is_notebook().then_some(Duration::from_secs(3)),
+    })
+}
+
+/// How long it has been quiet.
+#[derive(Debug)]
+pub(super) struct Quiet {
+    /// Counts what came from outside of the tasks: messages, events, timers, calls of `block_on`.
+    happened: Cell<u64>,
+    /// Since when nothing has, and at what count.
+    since: Cell<Option<(Instant, u64)>>,
+    /// At which count the engine has looked closer, and how often.
+    looked: Cell<(u64, u32)>,
+    note_after: Cell<Option<Duration>>,
+    has_noted: Cell<bool>,
+}
+
+impl Quiet {
+    pub(super) fn new() -> Self {
+        Self {
+            happened: Cell::new(1),
+            since: Cell::new(None),
+            looked: Cell::new((0, 0)),
+            note_after: Cell::new(default_note()),
+            has_noted: Cell::new(false),
+        }
+    }
+
+    /// Something came from outside.
+    #[inline]
+    pub(super) fn end(&self) {
+        self.happened.set(self.happened.get() + 1);
+    }
+
+    pub(super) fn note_after(&self, after: Option<Duration>) {
+        self.note_after.set(after);
+        self.has_noted.set(false);
+    }
+
+    /// How long it has been quiet.
+    fn lasts(&self) -> Duration {
+        let happened = self.happened.get();
+        match self.since.get() {
+            Some((since, at)) if at == happened => since.elapsed(),
+            _ => {
+                self.since.set(Some((Instant::now(), happened)));
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// How often the engine has looked closer in this silence.
+    fn looks(&self) -> u32 {
+        let (at, looks) = self.looked.get();
+        if at == self.happened.get() { looks } else { 0 }
+    }
+}
+
+/// The engine is about to sleep with no timer armed. For how long at most, before it should come here again?
+pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
+    if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
+        return None;
+    }
+    let quiet = &engine.quiet;
+    let lasts = quiet.lasts();
+    let look = (quiet.looks() == 0).then_some(LOOK_AFTER);
+    let note = quiet.note_after.get().filter(|_| !sockets && !quiet.has_noted.get());
+    let next = [look, note].into_iter().flatten().min()?;
+    Some(next.saturating_sub(lasts).max(Duration::from_millis(1)))
+}
+
+/// The queue is empty, and no timer is armed: if it has been quiet for long, looks closer. It may have woken tasks when it returns.
+pub(super) fn look_closer(engine: &Engine, main: &TaskRef, sockets: bool) -> Result<(), Stalled> {
+    let quiet = &engine.quiet;
+    if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
+        return Ok(());
+    }
+    let (lasts, looks) = (quiet.lasts(), quiet.looks());
+    if lasts >= LOOK_AFTER && (looks == 0 || looks == 1 && !sockets) {
+        quiet.looked.set((quiet.happened.get(), looks + 1));
+        if sockets {
+            let wakers = engine.reactor().take_anybody();
+            wakers.into_iter().for_each(foreign::wake);
+            return Ok(());
+        }
+        if engine.tasks.wake_joiners() {
+            let checked = stall::check(engine, main);
+            if looks == 1 {
+                return checked;
+            } else if checked.is_ok() {
+                quiet.looked.set((quiet.happened.get(), 2)); // somebody else has a waker: that was it
+            }
+            return Ok(());
+        }
+    }
+    if !sockets
+        && engine.tasks.is_queue_empty()
+        && quiet.note_after.get().is_some_and(|after| lasts >= after)
+        && !quiet.has_noted.replace(true)
+    {
+        eprintln!("{}", note(engine, lasts));
+    }
+    Ok(())
+}
+
+/// Who waits, and what that means.
+fn note(engine: &Engine, lasts: Duration) -> String {
+    let mut wakers = 0;
+    let mut lines = Vec::new();
+    engine.tasks.any(|task| {
+        if !task.is_over() && (!task.is_main() || !task.is_fresh_main()) {
+            let held = task.wakers();
+            wakers += held;
+            let who = task.who();
+            let name = if task.is_main() {
+                "the future given to block_on".to_owned()
+            } else {
+                format!("{}, spawned at {}", short_name((who.name)()), task.at())
+            };
+            lines.push((who.id, format!("  {name}: {held} of its wakers held\n")));
+        }
+        false
+    });
+    lines.sort();
+    let mut note = format!(
+        "pinlab: asleep for {:.0} s, with no timer and no socket to wait for, and {wakers} wakers held somewhere:\n",
+        lasts.as_secs_f64()
+    );
+    lines.iter().for_each(|(_, line)| note.push_str(line));
+    let _ = write!(
+        note,
+        "Only another thread can call one of them now. If none will, this waits for ever: as a future does that owns the sender it \
+         receives from, or that wants a lock which it holds itself. (Runtime::note_after(None) silences this.)"
+    );
+    note
+}

@@ -1,0 +1,368 @@
+//! Waits that lose nothing: many at one source, sleeps that are reset or long over, and stalls that hide.
+
+mod common;
+
+use common::{SOON, poll, runtime, tcp_pair, within};
+use futures::stream::FuturesUnordered;
+use futures::{AsyncReadExt, FutureExt, StreamExt};
+use pinlab::{Async, Retry, TcpListener, TcpStream};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn, ready};
+use std::io::Write;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+// ---- many at one source ------------------------------------------------------------------------------------------
+
+/// C33. The 33rd waiter used to displace and wake the others, for ever.
+#[test]
+fn any_number_of_tasks_wait_for_one_source_without_a_poll() {
+    for waiters in [31, 33, 200] {
+        within(SOON, move || {
+            let rt = runtime();
+            let (stream, mut theirs) = tcp_pair(&rt.handle());
+            let stream = Rc::new(stream);
+            let read = Rc::new(Cell::new(0));
+            for _ in 0..waiters {
+                let (stream, read) = (stream.clone(), read.clone());
+                drop(rt.spawn(async move {
+                    (&*stream).read(&mut [0]).await.expect("open");
+                    read.set(read.get() + 1);
+                }));
+            }
+            rt.run_until_stalled();
+            let before = rt.stats().polls;
+            rt.block_on(rt.handle().sleep(50 * MILLISECOND));
+            assert!(rt.stats().polls - before <= 2, "{} polls while nothing happened", rt.stats().polls - before);
+            theirs.write_all(&vec![7; waiters]).expect("loopback");
+            let all = async {
+                while read.get() < waiters {
+                    rt.handle().sleep(MILLISECOND).await;
+                }
+            };
+            rt.block_on(all);
+        });
+    }
+}
+
+/// C33, for streams of connections, which withdraw when they are dropped.
+#[test]
+fn any_number_of_tasks_wait_for_connections_and_those_who_leave_are_forgotten() {
+    within(SOON, || {
+        let rt = runtime();
+        let listener = Rc::new(TcpListener::bind(&rt.handle(), "127.0.0.1:0").expect("loopback"));
+        for waiter in 0..70 {
+            let listener = listener.clone();
+            drop(rt.spawn(async move {
+                if waiter % 2 == 0 {
+                    let _ = listener.accept().await;
+                } else {
+                    let _ = listener.incoming().next().await;
+                }
+            }));
+        }
+        rt.run_until_stalled();
+        let before = rt.stats().polls;
+        rt.block_on(rt.handle().sleep(50 * MILLISECOND));
+        assert!(rt.stats().polls - before <= 2);
+        // Nobody waits any more when all have gone.
+        let gone = TcpListener::bind(&rt.handle(), "127.0.0.1:0").expect("loopback");
+        let mut incoming = Box::pin(gone.incoming());
+        assert!(poll(pin!(incoming.next()), Waker::noop()).is_pending());
+        drop(incoming);
+        let state = rt.snapshot();
+        assert!(state.sources.iter().all(|source| source.read.waiting.len() == 70 || source.read.waiting.is_empty()));
+    });
+}
+
+/// C40. Tasks that have ended are not kept by a source that they once waited for.
+#[test]
+fn a_source_keeps_only_those_who_still_wait() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, _theirs) = tcp_pair(&rt.handle());
+        let stream = Rc::new(stream);
+        for _ in 0..1_000 {
+            let stream = stream.clone();
+            let reads = rt.spawn(async move { (&*stream).read(&mut [0]).await.is_ok() });
+            rt.run_until_stalled();
+            reads.abort();
+        }
+        let waiting = rt.snapshot().sources[0].read.waiting.len();
+        assert!(waiting <= 64, "{waiting} wakers of tasks that have ended");
+    });
+}
+
+// ---- sleeps ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_sleep_that_is_reset_by_another_task_wakes_the_one_that_awaits_it() {
+    for first in [Duration::from_secs(3600), Duration::MAX] {
+        within(SOON, move || {
+            let rt = runtime();
+            let handle = rt.handle();
+            let sleep = Rc::new(RefCell::new(handle.sleep(first)));
+            let awaited = sleep.clone();
+            let waits = rt.spawn(poll_fn(move |cx| Pin::new(&mut *awaited.borrow_mut()).poll(cx)));
+            drop(rt.spawn(async move {
+                handle.sleep(5 * MILLISECOND).await;
+                sleep.borrow_mut().reset(Instant::now() + 10 * MILLISECOND);
+            }));
+            rt.try_block_on(waits).expect("no stall").expect("no panic");
+        });
+    }
+}
+
+#[test]
+fn a_sleep_that_is_polled_after_its_deadline_is_ready_whether_or_not_the_loop_has_looked() {
+    within(SOON, || {
+        let rt = runtime();
+        let mut sleep = pin!(rt.handle().sleep(MILLISECOND));
+        std::thread::sleep(3 * MILLISECOND);
+        assert!(poll(sleep.as_mut(), Waker::noop()).is_ready());
+        // A loop that never lets go, but for its limit.
+        let handle = rt.handle();
+        rt.block_on(async {
+            let mut limit = handle.sleep(5 * MILLISECOND).fuse();
+            loop {
+                futures::select_biased! {
+                    () = limit => break,
+                    () = ready(()).fuse() => {}
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn sleeps_of_no_length_and_the_shortest_interval_let_others_run() {
+    within(SOON, || {
+        let rt = runtime();
+        let (handle, other) = (rt.handle(), rt.handle());
+        drop(rt.spawn(async move {
+            loop {
+                handle.sleep(Duration::ZERO).await;
+            }
+        }));
+        drop(rt.spawn(async move {
+            let mut interval = other.interval(Duration::from_nanos(1));
+            loop {
+                interval.tick().await;
+            }
+        }));
+        rt.block_on(rt.handle().sleep(5 * MILLISECOND));
+    });
+}
+
+// ---- sources -----------------------------------------------------------------------------------------------------
+
+/// C39. Two registrations of one descriptor would take each other's away.
+#[test]
+fn a_descriptor_is_watched_once_and_again_when_it_was_taken_back() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, _theirs) = tcp_pair(&rt.handle());
+        let shared = Rc::new(stream.into_inner());
+        let first = Async::new(&rt.handle(), shared.clone()).expect("open");
+        assert_eq!(Async::new(&rt.handle(), shared.clone()).expect_err("twice").kind(), std::io::ErrorKind::AlreadyExists);
+        drop(first);
+        drop(Async::new(&rt.handle(), shared).expect("free again"));
+    });
+}
+
+/// A reader of its own that gives less than it has: only `WouldBlock` says that there is no more.
+#[test]
+fn a_source_with_bytes_of_its_own_is_read_until_it_would_block() {
+    #[derive(Debug)]
+    struct Drip(std::net::TcpStream);
+    impl std::io::Read for &Drip {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            let most = buf.len().min(1);
+            (&self.0).read(&mut buf[..most])
+        }
+    }
+    #[cfg(unix)]
+    impl std::os::fd::AsFd for Drip {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    #[cfg(windows)]
+    impl std::os::windows::io::AsSocket for Drip {
+        fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+            self.0.as_socket()
+        }
+    }
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, mut theirs) = tcp_pair(&rt.handle());
+        let mut drip = Async::new(&rt.handle(), Drip(stream.into_inner())).expect("open");
+        theirs.write_all(b"four").expect("loopback");
+        let waits = rt.stats().waits;
+        let mut buf = [0; 4];
+        rt.block_on(drip.read_exact(&mut buf)).expect("four bytes");
+        assert_eq!(&buf, b"four");
+        assert!(rt.stats().waits - waits <= 1, "one wait for all of them");
+    });
+}
+
+#[test]
+fn options_of_sockets_have_methods_and_the_documented_defaults() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, _theirs) = tcp_pair(&rt.handle());
+        let check = |stream: &TcpStream| -> std::io::Result<()> {
+            assert!(stream.nodelay()?, "off by default");
+            stream.set_nodelay(false)?;
+            assert!(!stream.nodelay()?);
+            stream.set_ttl(7)?;
+            assert_eq!(stream.ttl()?, 7);
+            assert_eq!(stream.linger()?, None);
+            stream.set_linger(Some(Duration::from_secs(2)))?;
+            assert_eq!(stream.linger()?, Some(Duration::from_secs(2)));
+            stream.set_linger(None)?;
+            stream.set_keepalive(Some(Duration::from_secs(30)))?;
+            stream.set_recv_buffer_size(1 << 16)?;
+            stream.set_send_buffer_size(1 << 16)?;
+            assert!(stream.take_error()?.is_none());
+            Ok(())
+        };
+        check(&stream).expect("a TCP socket");
+        let udp = pinlab::UdpSocket::bind(&rt.handle(), "127.0.0.1:0").expect("loopback");
+        assert!(!udp.broadcast().expect("an option"));
+        udp.set_broadcast(true).expect("an option");
+        assert!(udp.peer_addr().is_err(), "not connected");
+    });
+}
+
+// ---- stalls that hide --------------------------------------------------------------------------------------------
+
+/// `join_all` of more than 30 awaits them through wakers of its own.
+#[test]
+fn stuck_tasks_that_are_awaited_through_a_combinator_are_a_stall_however_many_they_are() {
+    for tasks in [30, 31, 100] {
+        within(SOON, move || {
+            let rt = runtime();
+            let tasks: Vec<_> = (0..tasks).map(|_| rt.spawn(pending::<()>())).collect();
+            let stuck = tasks.len();
+            let stalled = rt.try_block_on(futures::future::join_all(tasks)).expect_err("none of them ends");
+            assert_eq!(stalled.waiting().len(), stuck + 1);
+        });
+    }
+}
+
+/// The same, but a thread has a waker: no stall.
+#[test]
+fn a_waker_in_another_thread_is_a_hope_beside_stuck_tasks_in_a_combinator() {
+    within(SOON, || {
+        let rt = runtime();
+        let mut all: FuturesUnordered<_> = (0..40).map(|_| rt.spawn(pending::<()>())).collect();
+        let (send, receive) = futures::channel::oneshot::channel();
+        let helper = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(2_500));
+            send.send(7)
+        });
+        let either = async {
+            let mut receive = receive.fuse();
+            futures::select! {
+                _ = all.next() => None,
+                got = receive => got.ok(),
+            }
+        };
+        assert_eq!(rt.try_block_on(either).expect("a thread has a waker"), Some(7));
+        helper.join().expect("no panic").expect("received");
+    });
+}
+
+#[test]
+fn a_read_that_was_given_up_is_no_hope() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (mut stream, _theirs) = tcp_pair(&handle);
+        let stalled = rt.try_block_on(async {
+            let _ = handle.timeout(5 * MILLISECOND, stream.read(&mut [0; 4])).await;
+            pending::<()>().await;
+        });
+        assert_eq!(stalled.expect_err("nothing is waited for").waiting().len(), 1);
+    });
+}
+
+/// One that still waits is polled once more after a second, and then left alone; and it gets what comes.
+#[test]
+fn a_read_that_waits_for_long_is_not_taken_for_one_that_was_given_up() {
+    within(SOON, || {
+        let rt = runtime();
+        let (mut stream, mut theirs) = tcp_pair(&rt.handle());
+        let helper = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(2_500));
+            theirs.write_all(b"x")
+        });
+        let before = rt.stats().polls;
+        let read = rt.try_block_on(async { stream.read(&mut [0; 4]).await }).expect("it waits for a socket").expect("open");
+        assert_eq!(read, 1);
+        assert!(rt.stats().polls - before <= 3, "{} polls", rt.stats().polls - before);
+        helper.join().expect("no panic").expect("loopback");
+    });
+}
+
+// ---- memory ------------------------------------------------------------------------------------------------------
+
+/// A waker or a handle that outlives its runtime holds no descriptor.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_outlives_a_runtime_holds_no_descriptor() {
+    let count = || std::fs::read_dir("/proc/self/fd").expect("Linux").count();
+    // Other tests of this process open and close sockets: so many runtimes that the sum tells.
+    let before = count();
+    let kept: Vec<_> = (0..200)
+        .map(|_| {
+            let rt = runtime();
+            let waker = Rc::new(RefCell::new(None));
+            let slot = waker.clone();
+            let task = rt.spawn(poll_fn(move |cx| {
+                *slot.borrow_mut() = Some(cx.waker().clone());
+                std::task::Poll::<()>::Pending
+            }));
+            rt.run_until_stalled();
+            (rt.handle(), task, waker)
+        })
+        .collect();
+    let after = count();
+    assert!(after < before + 100, "{before} descriptors before, {after} after");
+    drop(kept);
+}
+
+// ---- Retry -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_failed_attempt_is_dropped_before_the_pause() {
+    within(SOON, || {
+        struct Held<'a>(&'a Cell<i32>);
+        impl Drop for Held<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() - 1);
+            }
+        }
+        let rt = runtime();
+        let alive = Cell::new(0);
+        let attempt = || {
+            alive.set(alive.get() + 1);
+            let held = Held(&alive);
+            async move {
+                let _held = held;
+                Err::<(), _>("no")
+            }
+        };
+        let mut retry = Box::pin(Retry::new(attempt, 1).with_delay(&rt.handle(), 20 * MILLISECOND));
+        assert!(poll(retry.as_mut(), Waker::noop()).is_pending());
+        assert_eq!(alive.get(), 0, "it waits, and holds nothing");
+        assert_eq!(rt.block_on(retry.as_mut()), Err("no"));
+        let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(retry.as_mut(), Waker::noop()).is_ready()));
+        assert!(again.is_err(), "as an async fn does");
+    });
+}
