@@ -1,6 +1,10 @@
 //! Writes each kind of picture as a page of its own into a folder: `cargo run --example gallery -- /tmp/gallery`.
 
-use pinlab::{lowered, prelude::*};
+use pinlab::{
+    lowered,
+    pictures::{Places, Projection},
+    prelude::*,
+};
 use std::{fs, path::PathBuf};
 
 struct Pause(bool);
@@ -94,6 +98,55 @@ fn faults() -> std::io::Result<Timeline> {
     Ok(rt.stop_recording())
 }
 
+fn places() -> Places {
+    struct Outer {
+        name: String,
+        inner: [u64; 2],
+    }
+    let on_the_stack = pin!(greet("a"));
+    let on_the_heap = Box::pin(greet("b"));
+    let outer = Box::new(Outer { name: "c".into(), inner: [1, 2] });
+    Places::new()
+        .with("pin!", &*on_the_stack)
+        .with("Box::pin", &*on_the_heap)
+        .with("the box itself", &on_the_heap)
+        .with("outer", &*outer)
+        .with("outer.inner", &outer.inner)
+        .with("outer.name", &outer.name)
+        .with("a literal", "text")
+}
+
+#[pin_project::pin_project]
+struct Counted<F> {
+    #[pin]
+    future: F,
+    polls: u32,
+    name: &'static str,
+}
+
+fn projection() -> Projection {
+    let mut counted = Box::pin(Counted { future: greet("x"), polls: 0, name: "x" });
+    let picture = Projection::of("Counted", &*counted);
+    let this = counted.as_mut().project();
+    picture.field("future", &this.future).field("polls", &this.polls).field("name", &this.name)
+}
+
+const SHEET: [[&str; 4]; 4] = [
+    ["i32", "Unpin", "not pinned", "yes"],
+    ["i32", "Unpin", "Pin<Box<_>>", "yes"],
+    ["Tangled", "!Unpin", "not pinned", "yes, and it breaks"],
+    ["Tangled", "!Unpin", "Pin<Box<_>>", "no: refused, E0596"],
+];
+
+fn stepped() -> std::io::Result<pinlab::show::Figure> {
+    let rt = Runtime::new()?;
+    let handle = rt.handle();
+    drop(rt.spawn(async move { handle.sleep(Duration::from_millis(50)).await }));
+    drop(rt.spawn(async { yield_now().await }));
+    rt.step();
+    Ok(rt.step().figure())
+}
+
 fn many() -> std::io::Result<Timeline> {
     let rt = Runtime::new()?;
     rt.record();
@@ -128,6 +181,12 @@ fn main() -> std::io::Result<()> {
     let film = pinlab::film!(on & rt, nap(rt.handle(), "rested".into()));
     let alone = pinlab::film!(greet("Hello"));
     let figures = [
+        ("places", places().figure()),
+        ("projection", projection().figure()),
+        ("sheet", pinlab::pictures::cheat_sheet(&SHEET)),
+        ("reactor", busy()?.reactor()),
+        ("turns", many()?.turns()),
+        ("now", stepped()?),
         ("busy", busy()?.figure()),
         ("faults", faults()?.figure()),
         ("film", film.figure()),

@@ -50,7 +50,7 @@
     for (const word of all) {
       word.setAttribute('tabindex', first ? '0' : '-1');
       word.setAttribute('role', 'button');
-      word.setAttribute('aria-label', data(word, 'say'));
+      word.setAttribute('aria-description', data(word, 'say'));
       first = false;
     }
     /** @param {Element | null} word */

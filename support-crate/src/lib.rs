@@ -56,6 +56,8 @@ mod foreign;
 pub mod net;
 mod observe;
 #[cfg(feature = "probes")]
+pub mod pictures;
+#[cfg(feature = "probes")]
 pub mod probe;
 mod reactor;
 mod remote;

@@ -41,6 +41,7 @@ pub use rustc::{Assembly, CompileError, Expanded, Field, FieldKind, Lowered, Low
 pub use slot::{FutureSlot, Slot};
 pub use strips::Strips;
 pub use traits::{Traits, TraitsRow};
+pub(crate) use xray::short_name as type_in_brief;
 pub use xray::{Change, Diff, Meaning, Word, XRay};
 
 /// What the macros expand to; not for use by hand.

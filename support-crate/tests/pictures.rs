@@ -1,6 +1,11 @@
 //! Pictures are well formed and all of their text has its place, whatever it is that they show.
 
-use pinlab::{prelude::*, probe::Strips, show::Type};
+use pinlab::{
+    pictures::{Places, Projection, cheat_sheet},
+    prelude::*,
+    probe::Strips,
+    show::Type,
+};
 use roxmltree::{Document, Node};
 
 /// A box of text: left, top, right, bottom.
@@ -164,4 +169,130 @@ fn places_that_are_shown_twice_can_be_stepped_and_others_not() {
     assert!(!still.contains("\"frames\""));
     let story = XRay::beside(&[("a", &before), ("a again", &before)]).figure().html();
     assert!(story.contains("\"frames\""));
+}
+
+/// An engine with a second wake, one that is too late, and a waker that is dropped without being called.
+fn faults() -> Timeline {
+    let rt = Runtime::new().unwrap();
+    rt.record();
+    let handle = rt.handle();
+    let wakers = std::rc::Rc::new(std::cell::RefCell::new(Vec::<Waker>::new()));
+    let (kept, limit) = (wakers.clone(), handle.clone());
+    drop(rt.spawn(async move {
+        let waits = std::future::poll_fn(|cx| {
+            kept.borrow_mut().push(cx.waker().clone());
+            Poll::<()>::Pending
+        });
+        let _ = limit.timeout(Duration::from_millis(40), waits).await;
+    }));
+    rt.block_on(async {
+        handle.sleep(Duration::from_millis(2)).await;
+        wakers.borrow()[0].wake_by_ref();
+        wakers.borrow()[0].wake_by_ref();
+        handle.sleep(Duration::from_millis(2)).await;
+        wakers.borrow_mut().pop();
+        handle.sleep(Duration::from_millis(80)).await;
+        wakers.borrow()[0].wake_by_ref();
+    });
+    rt.stop_recording()
+}
+
+#[test]
+fn wakes_that_go_wrong_have_marks_of_their_own() {
+    let timeline = faults();
+    let svg = timeline.svg();
+    well_laid_out(&svg);
+    for means in
+        ["woken, and queued already", "woken, and complete already", "a waker dropped, never called: lost", "a timer fires"]
+    {
+        assert!(svg.contains(means), "no {means:?}\n{timeline}");
+    }
+    assert!(!svg.contains("nobody holds its waker"), "{timeline}");
+    let html = timeline.figure().html();
+    for said in ["A second wake adds nothing", "The wake is too late", "its waker is with a timer"] {
+        assert!(html.contains(said), "no {said:?}");
+    }
+}
+
+#[test]
+fn a_poll_that_blocks_is_seen_and_told() {
+    let rt = Runtime::new().unwrap();
+    rt.record();
+    rt.block_on(async { std::thread::sleep(Duration::from_millis(30)) });
+    let timeline = rt.stop_recording();
+    assert!(timeline.svg().contains("nobody else ran meanwhile"), "{timeline}");
+}
+
+#[test]
+fn a_hundred_thousand_events_are_drawn_small_and_say_what_is_left_out() {
+    let rt = Runtime::new().unwrap();
+    rt.record();
+    for _ in 0..40 {
+        drop(rt.spawn(async {
+            for _ in 0..1_500 {
+                yield_now().await;
+            }
+        }));
+    }
+    rt.run_until_stalled();
+    let timeline = rt.stop_recording();
+    assert_eq!(timeline.entries().len(), 100_000);
+    let figure = timeline.figure();
+    assert!(figure.svg().len() < 200_000 && figure.html().len() < 2_500_000, "{} {}", figure.svg().len(), figure.html().len());
+    assert!(figure.svg().contains("steps are left out"), "{}", figure.svg());
+    well_laid_out(figure.svg());
+}
+
+#[test]
+fn the_events_are_json_that_other_tools_open() {
+    let json = faults().to_json();
+    assert!(json.starts_with("{\"displayTimeUnit\":\"ms\",\"traceEvents\":["), "{json}");
+    for part in ["\"ph\":\"X\"", "\"ph\":\"M\"", "thread_name", "wakes #0 for nothing", "\"dur\":"] {
+        assert!(json.contains(part), "no {part}");
+    }
+}
+
+#[pin_project::pin_project]
+struct Counted<F> {
+    #[pin]
+    future: F,
+    polls: u32,
+}
+
+#[test]
+fn the_pictures_of_the_course_say_what_is_so() {
+    let boxed = Box::pin(async { 7 });
+    let places = Places::new().with("the future", &*boxed).with("its box", &boxed).with("a literal", "text");
+    let text = places.to_string();
+    assert!(text.contains("its box: 0x") && text.contains("leads to the future"), "{text}");
+    let pair = Box::new((String::from("a"), [1u8; 9]));
+    let nested = Places::new().with("all", &*pair).with("part", &pair.1);
+    assert!(nested.to_string().contains("inside all at +0x"), "{nested}");
+
+    let mut counted = Box::pin(Counted { future: async { 7 }, polls: 0 });
+    let picture = Projection::of("Counted", &*counted);
+    let this = counted.as_mut().project();
+    let picture = picture.field("future", &this.future).field("polls", &this.polls);
+    let text = picture.to_string();
+    assert!(text.contains(", pinned") && text.contains("polls: &mut u32, free"), "{text}");
+
+    let sheet = cheat_sheet(&[["i32", "Unpin", "not pinned", "yes"], ["Tangled", "!Unpin", "Pin<Box<_>>", "no: refused, E0596"]]);
+    assert!(sheet.svg().contains("no way back"), "{}", sheet.svg());
+    let timeline = faults();
+    for figure in [places.figure(), nested.figure(), picture.figure(), sheet, timeline.reactor(), timeline.turns()] {
+        well_laid_out(figure.svg());
+    }
+    assert!(timeline.reactor().words().contains("The wake: "), "{}", timeline.reactor());
+}
+
+#[test]
+fn an_engine_shows_how_it_stands_after_a_step() {
+    let rt = Runtime::new().unwrap();
+    drop(rt.spawn(yield_now()));
+    drop(rt.spawn(std::future::pending::<()>()));
+    let step = rt.step();
+    assert!(step.to_string().contains("queue: #1, then #0"), "{step}");
+    well_laid_out(step.figure().svg());
+    rt.step();
+    assert!(rt.step().to_string().contains("nobody has its waker"), "{}", rt.snapshot());
 }

@@ -10,6 +10,8 @@
 //! 2. Each kind of wake has a mark of its own, and only the marks that are there are explained.
 
 mod chrome;
+mod reactor;
+mod state;
 mod steps;
 mod story;
 mod times;
@@ -20,9 +22,9 @@ use std::{io, path::Path, time::Duration};
 use story::Story;
 
 /// Steps of the still picture.
-const STILL: usize = 110;
+const STILL: usize = 100;
 /// Steps of the player.
-const LIVE: usize = 500;
+const LIVE: usize = 300;
 /// Lanes of tasks; more tasks share the last one.
 const LANES: usize = 10;
 /// Lines of text beside the picture.

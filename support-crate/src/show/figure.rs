@@ -137,11 +137,16 @@ impl Figure {
             concat!(
                 "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
                 "<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n",
-                "<style>:root{{color-scheme:light dark}}body{{margin:1rem;font-family:{font}}}</style>\n</head>\n",
+                "<style>:root{{color-scheme:light dark}}body{{margin:1rem;font-family:{font};background:{light};color:{ink}}}",
+                "@media (prefers-color-scheme:dark){{body{{background:{dark};color:{pale}}}}}</style>\n</head>\n",
                 "<body>\n<main>\n<h1 style=\"font-size:1.2rem\">{title}</h1>\n{figure}\n</main>\n</body>\n</html>\n"
             ),
             title = escape(&self.title),
             font = super::SANS,
+            light = colour::PAPER.light,
+            ink = colour::INK.light,
+            dark = colour::PAPER.dark,
+            pale = colour::INK.dark,
             figure = self.html()
         )
     }

@@ -5,11 +5,14 @@
 
 use super::{brief, took};
 use crate::observe::{
-    snapshot::{Snapshot, TaskPhase, TaskState, WakerPlace},
+    snapshot::{SideState, Snapshot, TaskPhase, TaskState, WakerPlace},
     timeline::{Source, Timeline, What},
 };
 use crate::show::{json::Json, text::counted};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A poll that takes longer holds up everybody else: it is told.
 const LONG: Duration = Duration::from_millis(10);
@@ -122,20 +125,36 @@ impl<'t> Story<'t> {
         format!("#{task} {}", self.timeline.name(task))
     }
 
+    /// The event that led to a wake by a socket: the only one since the engine last slept or polled, or the one that the task waited for.
+    /// None where the recording does not tell.
+    pub(super) fn event_of(&self, wake: usize) -> Option<usize> {
+        let entries = self.timeline.entries();
+        let What::Woken { task, by: Source::Socket, .. } = entries[wake].what else { return None };
+        let since = entries[..wake].iter().rposition(|entry| took(entry.what).is_some()).map_or(0, |at| at + 1);
+        let events: Vec<usize> = (since..wake).filter(|&at| matches!(entries[at].what, What::SocketReady { .. })).collect();
+        if let [only] = events.as_slice() {
+            return Some(*only);
+        }
+        let before = self.timeline.snapshot_after(since)?;
+        events.into_iter().find(|&at| {
+            let What::SocketReady { source, readable, writable } = entries[at].what else { return false };
+            before.sources.iter().filter(|known| known.source == source).any(|known| {
+                let waits = |side: &SideState| side.waiting.contains(&Some(task));
+                (readable && waits(&known.read)) || (writable && waits(&known.write))
+            })
+        })
+    }
+
     fn source(&self, step: usize, by: Source) -> String {
-        let before = self.timeline.entries()[..step].iter().rev().take(8);
         match by {
             Source::Task(task) => self.task(task),
             Source::Timer => "a timer that fired".into(),
-            Source::Socket => {
-                let socket = before.filter_map(|entry| match entry.what {
-                    What::SocketReady { source, readable, writable } => {
-                        Some(format!("socket {source} is {}", sides(readable, writable)))
-                    }
-                    _ => None,
-                });
-                socket.into_iter().next().unwrap_or_else(|| "a socket that is ready".into())
-            }
+            Source::Socket => match self.event_of(step).map(|event| self.timeline.entries()[event].what) {
+                Some(What::SocketReady { source, readable, writable }) => {
+                    format!("socket {source}, which is {}", sides(readable, writable))
+                }
+                _ => "a socket that is ready".into(),
+            },
             Source::OtherThread => "another thread".into(),
             Source::Outside => "code outside of any task".into(),
         }
@@ -171,7 +190,7 @@ impl<'t> Story<'t> {
             }
             What::Woken { task, by, .. } => {
                 let (task, by) = (self.task(task), self.source(step, by));
-                let by = if by.starts_with("socket ") { by } else { format!("woken by {by}") };
+                let by = format!("woken by {by}");
                 match self.fate(step) {
                     Some(Fate::Itself) => {
                         format!("{task} wakes itself while it is polled: it is queued again, behind the others.")
@@ -222,65 +241,68 @@ impl<'t> Story<'t> {
             return rows;
         };
         for task in snapshot.tasks.iter().filter(|task| task.phase != TaskPhase::Done).take(12) {
-            rows.push((self.task(task.task), self.task_says(task, snapshot)));
+            rows.push((self.task(task.task), task_says(task, snapshot)));
         }
-        let timers: Vec<String> = snapshot
-            .timers
-            .iter()
-            .take(8)
-            .map(|timer| {
-                let whose = timer.wakes.map_or_else(|| "somebody".to_owned(), |task| format!("#{task}"));
-                format!("due in {}, for {whose}", brief(timer.due_in))
-            })
-            .collect();
-        rows.push(("timers".into(), if timers.is_empty() { "none".into() } else { timers.join("; ") }));
-        let sockets: Vec<String> = snapshot
-            .sources
-            .iter()
-            .filter_map(|source| {
-                let side = |side: &crate::observe::snapshot::SideState, what: &str| {
-                    let who: Vec<String> = side
-                        .waiting
-                        .iter()
-                        .map(|task| task.map_or_else(|| "somebody".into(), |task| format!("#{task}")))
-                        .collect();
-                    (!who.is_empty()).then(|| format!("{} waits until it is {what}", who.join(", ")))
-                };
-                let sides: Vec<String> =
-                    [side(&source.read, "readable"), side(&source.write, "writable")].into_iter().flatten().collect();
-                (!sides.is_empty()).then(|| format!("socket {}: {}", source.source, sides.join(", ")))
-            })
-            .take(8)
-            .collect();
-        rows.push(("sockets".into(), if sockets.is_empty() { "nobody waits for one".into() } else { sockets.join("; ") }));
+        rows.extend(armed(snapshot));
         rows
     }
 
-    fn task_says(&self, task: &TaskState, snapshot: &Snapshot) -> String {
-        let phase = match task.phase {
-            TaskPhase::Waiting => "waits to be woken",
-            TaskPhase::Queued => "is queued",
-            TaskPhase::Polled => "is being polled",
-            TaskPhase::Cancelled => "is being dropped, unfinished",
-            TaskPhase::Done => "is done",
-        };
-        let places: Vec<String> = task
-            .wakers
-            .iter()
-            .map(|place| match *place {
-                WakerPlace::Timer(timer) => match snapshot.timers.get(timer) {
-                    Some(timer) => format!("with a timer (in {})", brief(timer.due_in)),
-                    None => "with a timer".into(),
-                },
-                WakerPlace::Source(source) => format!("with socket {source}"),
-                WakerPlace::Task(other) => format!("with #{other}, until that ends"),
-                WakerPlace::Elsewhere(n) => format!("{} elsewhere (a channel, a lock, a thread)", counted(n, "waker", "wakers")),
-            })
-            .collect();
-        let places =
-            if places.is_empty() { "nobody has its waker".to_owned() } else { format!("its waker is {}", places.join(", ")) };
-        format!("{phase}; {places}")
+    /// What the engine waits for when it goes to sleep at a step: its timers and its sockets.
+    pub(super) fn waits(&self, step: usize) -> Option<String> {
+        let snapshot = self.timeline.snapshot_after(step)?;
+        let rows: Vec<String> = armed(snapshot).into_iter().map(|(what, how)| format!("{what}: {how}.")).collect();
+        Some(rows.join(" "))
     }
+}
+
+/// The timers and sockets that somebody waits for.
+pub(super) fn armed(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let some = |list: Vec<String>, none: &str| if list.is_empty() { none.to_owned() } else { list.join("; ") };
+    let timers = snapshot.timers.iter().take(8).map(|timer| {
+        let whose = timer.wakes.map_or_else(|| "somebody".to_owned(), |task| format!("#{task}"));
+        format!("due in {}, for {whose}", brief(timer.due_in))
+    });
+    let side = |side: &SideState, what: &str| {
+        let who: Vec<String> =
+            side.waiting.iter().map(|task| task.map_or_else(|| "somebody".into(), |task| format!("#{task}"))).collect();
+        (!who.is_empty()).then(|| format!("{} waits until it is {what}", who.join(", ")))
+    };
+    let sockets = snapshot.sources.iter().filter_map(|source| {
+        let sides: Vec<String> =
+            [side(&source.read, "readable"), side(&source.write, "writable")].into_iter().flatten().collect();
+        (!sides.is_empty()).then(|| format!("socket {}: {}", source.source, sides.join(", ")))
+    });
+    vec![
+        ("timers".into(), some(timers.collect(), "none")),
+        ("sockets".into(), some(sockets.take(8).collect(), "nobody waits for one")),
+    ]
+}
+
+/// What a task is at, and where its wakers are.
+pub(super) fn task_says(task: &TaskState, snapshot: &Snapshot) -> String {
+    let phase = match task.phase {
+        TaskPhase::Waiting => "waits to be woken",
+        TaskPhase::Queued => "is queued",
+        TaskPhase::Polled => "is being polled",
+        TaskPhase::Cancelled => "is being dropped, unfinished",
+        TaskPhase::Done => "is done",
+    };
+    let places: Vec<String> = task
+        .wakers
+        .iter()
+        .map(|place| match *place {
+            WakerPlace::Timer(timer) => match snapshot.timers.get(timer) {
+                Some(timer) => format!("with a timer (in {})", brief(timer.due_in)),
+                None => "with a timer".into(),
+            },
+            WakerPlace::Source(source) => format!("with socket {source}"),
+            WakerPlace::Task(other) => format!("with #{other}, until that ends"),
+            WakerPlace::Elsewhere(n) => format!("{} elsewhere (a channel, a lock, a thread)", counted(n, "waker", "wakers")),
+        })
+        .collect();
+    let places =
+        if places.is_empty() { "nobody has its waker".to_owned() } else { format!("its waker is {}", places.join(", ")) };
+    format!("{phase}; {places}")
 }
 
 /// What the snapshots say of wakers that went away without a wake.
@@ -290,11 +312,17 @@ fn losses(timeline: &Timeline) -> BTreeMap<usize, Vec<(usize, Loss)>> {
         let counts = task.wakers.iter().map(|place| if let WakerPlace::Elsewhere(n) = place { *n } else { 0 });
         counts.sum()
     };
+    let mut ended = BTreeSet::new();
     for pair in timeline.snapshots().windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
         let Some(step) = after.entries.checked_sub(1) else { continue };
-        for task in after.tasks.iter().filter(|task| task.phase == TaskPhase::Waiting) {
-            let between = &timeline.entries()[before.entries.min(after.entries)..after.entries];
+        let between = &timeline.entries()[before.entries.min(after.entries)..after.entries];
+        ended.extend(between.iter().filter_map(|entry| match entry.what {
+            What::Polled { task, ready: true, .. } => Some(task),
+            _ => None,
+        }));
+        let waits = |task: &&TaskState| task.phase == TaskPhase::Waiting && !ended.contains(&task.task);
+        for task in after.tasks.iter().filter(waits) {
             let touched = between.iter().any(|entry| match entry.what {
                 What::Polled { task: one, .. } | What::Woken { task: one, .. } => one == task.task,
                 _ => false,
