@@ -204,7 +204,7 @@ fn a_task_with_too_many_wakers_ends_the_process_and_not_its_memory() {
 #[test]
 fn wakers_may_fire_be_cloned_and_be_dropped_while_the_runtime_is_dropped() {
     within(SOON, || {
-        for round in 0..400_u32 {
+        for round in 0..if cfg!(miri) { 4 } else { 400_u32 } {
             let rt = runtime();
             let drops = Drops::default();
             let mut wakers = Vec::new();
@@ -382,7 +382,7 @@ fn a_waker_may_use_the_engine_while_it_is_replaced_called_or_dropped() {
 #[test]
 fn a_future_that_is_not_send_is_dropped_on_its_own_thread_whoever_drops_the_last_waker() {
     within(SOON, || {
-        for round in 0..60 {
+        for round in 0..if cfg!(miri) { 6 } else { 60 } {
             let drops = Drops::default();
             let rt = runtime();
             let keeps = Keeps::default();
@@ -530,6 +530,7 @@ fn dropping_a_runtime_ends_whatever_its_tasks_are_about() {
 
 /// C20.
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no datagrams")]
 fn a_runtime_gives_back_every_byte_of_its_tasks_timers_sockets_and_wakers() {
     let leak = leaked(|| {
         let rt = runtime();
@@ -725,6 +726,7 @@ fn a_task_that_aborts_itself_in_the_poll_that_ends_it_still_gives_its_output() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no map of memory")]
 fn a_future_stays_where_it_was_pinned_and_as_aligned_as_it_asks() {
     #[repr(align(256))]
     struct Aligned(u8);

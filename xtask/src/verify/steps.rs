@@ -32,93 +32,112 @@ pub(super) const CRATES: &[Step] = &[
     cargo("test", &["test", "--workspace", "--no-fail-fast"]),
 ];
 
-/// What `--full` checks besides. Each step that takes long has its line here.
+/// `cargo test` for some of the engine's tests, which tools watch that make everything slow.
+macro_rules! watched {
+    ([$($command:literal),*] [$($option:expr),*] $($test:literal)*) => {
+        &[$($command,)* "--package", "pinlab", "--no-fail-fast", $($option,)* $("--test", $test,)* "--", "--skip", LEAKS]
+    };
+}
+
+/// With a standard library that is instrumented like the tests (its source is there: the kernel needs it, too). The machine is named as a target, so that
+/// build scripts are left as they are.
+macro_rules! sanitized {
+    ($target_dir:literal $(, $option:literal)*) => {
+        watched!(
+            ["test"]
+            ["-Zbuild-std", "--target", "host-tuple", "--target-dir", $target_dir $(, $option)*]
+            "foreign_code" "once_broken" "lifetime" "panics" "combinations" "wakeups"
+        )
+    };
+}
+
+/// On the poller that Miri can run; and without the probes, which look at memory as Miri has none.
+macro_rules! miri {
+    () => {
+        watched!(
+            ["+nightly", "miri", "test"]
+            ["--target-dir", "target/miri"]
+            "foreign_code" "once_broken" "lifetime" "panics" "combinations" "scheduling"
+        )
+    };
+}
+
+const ADDRESS: Step = Step {
+    environment: &[
+        ("RUSTC_BOOTSTRAP", "1"),
+        ("RUSTFLAGS", "-Zsanitizer=address"),
+        ("ASAN_OPTIONS", "detect_stack_use_after_return=0"),
+        PATIENCE,
+    ],
+    needs: &["rustc", "-Zsanitizer=address", "--print=cfg"],
+    ..cargo("address and leak sanitizer", sanitized!("target/asan"))
+};
+
+const THREAD: Step = Step {
+    environment: &[("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=thread"), PATIENCE],
+    needs: &["rustc", "-Zsanitizer=thread", "--print=cfg"],
+    ..cargo("thread sanitizer", sanitized!("target/tsan"))
+};
+
+const VALGRIND: Step = Step {
+    environment: &[
+        (
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
+            "valgrind --quiet --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite",
+        ),
+        PATIENCE,
+    ],
+    needs: &["valgrind", "--version"],
+    ..cargo("valgrind", watched!(["test"] [] "foreign_code" "once_broken" "lifetime" "panics" "combinations"))
+};
+
+const MIRI: Step = Step {
+    environment: &[("RUSTFLAGS", MIRI_POLLER), ("MIRIFLAGS", "-Zmiri-disable-isolation"), PATIENCE],
+    needs: &["cargo", "+nightly", "miri", "--version"],
+    ..cargo("Miri, stacked borrows", miri!())
+};
+
+/// What `--full` checks besides. Each step that takes long has its line here. In debug builds each task has a block of its own, so that tools see it end;
+/// in release builds tasks share chunks and use memory again: so the tools watch both.
 pub(super) const FULL: &[Step] = &[
     cargo(
         "tests that take minutes",
         &["test", "--release", "--package", "pinlab", "--test", "many", "--test", "model", "--", "--ignored"],
     ),
+    cargo(
+        "memory used again",
+        watched!(["test"] ["--release"] "foreign_code" "once_broken" "lifetime" "panics" "combinations" "wakeups" "scheduling"),
+    ),
     Step {
         environment: &[("RUSTFLAGS", "--cfg pinlab_loom")],
         ..cargo("loom", &["test", "--release", "--package", "pinlab", "--lib", "--target-dir", "target/loom", "models"])
     },
+    ADDRESS,
+    Step { name: "address and leak sanitizer, memory used again", arguments: sanitized!("target/asan", "--release"), ..ADDRESS },
+    THREAD,
+    Step { name: "thread sanitizer, memory used again", arguments: sanitized!("target/tsan", "--release"), ..THREAD },
+    VALGRIND,
     Step {
-        environment: &[
-            ("RUSTC_BOOTSTRAP", "1"),
-            ("RUSTFLAGS", "-Zsanitizer=address"),
-            ("ASAN_OPTIONS", "detect_stack_use_after_return=0"),
-            PATIENCE,
-        ],
-        needs: &["rustc", "-Zsanitizer=address", "--print=cfg"],
-        ..cargo("address and leak sanitizer", &sanitized("target/asan"))
+        name: "valgrind, memory used again",
+        arguments: watched!(["test"] ["--release"] "foreign_code" "once_broken" "lifetime" "panics" "combinations"),
+        ..VALGRIND
     },
+    MIRI,
     Step {
-        environment: &[("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=thread"), PATIENCE],
-        needs: &["rustc", "-Zsanitizer=thread", "--print=cfg"],
-        ..cargo("thread sanitizer", &sanitized("target/tsan"))
-    },
-    Step {
-        environment: &[
-            (
-                "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
-                "valgrind --quiet --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite",
-            ),
-            PATIENCE,
-        ],
-        needs: &["valgrind", "--version"],
-        ..cargo(
-            "valgrind",
-            &[
-                "test",
-                "--package",
-                "pinlab",
-                "--no-fail-fast",
-                "--test",
-                "lifetime",
-                "--test",
-                "panics",
-                "--test",
-                "combinations",
-                "--",
-                "--skip",
-                LEAKS,
-            ],
-        )
+        name: "Miri, tree borrows",
+        environment: &[("RUSTFLAGS", MIRI_POLLER), ("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-tree-borrows"), PATIENCE],
+        ..MIRI
     },
 ];
 
 /// These tools make everything slow.
 const PATIENCE: (&str, &str) = ("PINLAB_PATIENCE", "30");
 
-/// The test that leaks on purpose: what a panic carries may panic in its own drop, and then nothing can be done but to let it be.
-const LEAKS: &str = "a_panic_payload_that_panics_when_dropped_stops_nothing";
+/// Miri has neither timers as descriptors nor events that tell of levels, so `polling` is told to use `poll`, which the tests bring along.
+const MIRI_POLLER: &str = "--cfg polling_test_poll_backend";
 
-/// The engine's tests with a standard library that is instrumented like them (its source is there: the kernel needs it, too). The machine is
-/// named as a target, so that build scripts are left as they are.
-const fn sanitized(target_dir: &'static str) -> [&'static str; 20] {
-    [
-        "test",
-        "-Zbuild-std",
-        "--package",
-        "pinlab",
-        "--no-fail-fast",
-        "--target",
-        "host-tuple",
-        "--target-dir",
-        target_dir,
-        "--test",
-        "lifetime",
-        "--test",
-        "panics",
-        "--test",
-        "wakeups",
-        "--test",
-        "combinations",
-        "--",
-        "--skip",
-        LEAKS,
-    ]
-}
+/// The test that leaks on purpose: what a panic carries may panic in its own drop, and so on without end; then it is let be.
+const LEAKS: &str = "a_panic_payload_that_panics_when_dropped_stops_nothing";
 
 /// Runs the steps one after the other. A test counts as one check, and so does a step that runs no tests.
 pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
