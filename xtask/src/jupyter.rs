@@ -26,8 +26,12 @@ use tungstenite::{Message, WebSocket};
 use crate::notebook::{joined, lines};
 use crate::setup::Lab;
 
-/// The longest that a server or a kernel may take to start, or to answer anything but a cell.
+/// The longest that a server or a kernel may take to start, or to answer anything but a cell, on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The server's settings: what it would load for a browser is not needed here.
+const SETTINGS: &str = r#"{"ServerApp": {"jpserver_extensions":
+    {"jupyterlab": false, "jupyter_lsp": false, "jupyter_server_terminals": false, "notebook_shim": false}}}"#;
 
 /// The longest that an interrupted kernel may take to say that the cell has ended.
 const AFTER_INTERRUPT: Duration = Duration::from_secs(30);
@@ -91,6 +95,8 @@ impl Server {
             std::fs::create_dir(&folder)?;
             Ok(folder)
         };
+        let settings = folder("settings")?;
+        std::fs::write(settings.join("jupyter_server_config.json"), SETTINGS)?;
         let log = scratch.path().join("log");
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let token = random();
@@ -100,7 +106,7 @@ impl Server {
             .arg(format!("--ServerApp.port={port}"))
             .arg(format!("--ServerApp.root_dir={}", root.display()))
             .env("JUPYTER_TOKEN", &token)
-            .env("JUPYTER_CONFIG_DIR", folder("settings")?)
+            .env("JUPYTER_CONFIG_DIR", settings)
             .env("JUPYTER_RUNTIME_DIR", folder("runtime")?)
             .env("EVCXR_CONFIG_DIR", folder("kernel")?)
             .env_remove("RUST_BACKTRACE")
@@ -113,7 +119,7 @@ impl Server {
         }
         command.envs(environment.iter().copied());
         let process = command.spawn().context("cannot start a Jupyter server")?;
-        let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
+        let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE.mul_f64(crowd()))).build().new_agent();
         let address = format!("127.0.0.1:{port}");
         let mut server = Self { process, address, token, agent, root: root.to_owned(), log, _scratch: scratch };
         server.wait_until_it_answers()?;
@@ -126,10 +132,10 @@ impl Server {
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
-        let started = Instant::now();
+        let (started, patience) = (Instant::now(), PATIENCE.mul_f64(crowd()));
         while self.get("api/status").is_err() {
             let ended = self.process.try_wait()?;
-            if ended.is_some() || started.elapsed() > PATIENCE {
+            if ended.is_some() || started.elapsed() > patience {
                 let said = std::fs::read_to_string(&self.log).unwrap_or_default();
                 bail!("the Jupyter server did not start:\n{}", said.trim_end());
             }
@@ -157,7 +163,7 @@ impl Server {
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("Authorization", format!("token {}", self.token).parse()?);
         let stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(PATIENCE.mul_f64(crowd())))?;
         let (socket, _) =
             tungstenite::client(request, stream).map_err(|error| anyhow!("no connection to the kernel: {error}"))?;
         socket.get_ref().set_read_timeout(Some(TICK))?;
@@ -244,7 +250,7 @@ impl Kernel<'_> {
                     interrupted = Some(Instant::now());
                     self.interrupt()?;
                 }
-                (Some(since), _) if since.elapsed() > AFTER_INTERRUPT => {
+                (Some(since), _) if since.elapsed() > AFTER_INTERRUPT.mul_f64(crowd()) => {
                     end = End::Death("it was interrupted and did not answer".into());
                     break;
                 }
@@ -286,13 +292,13 @@ impl Kernel<'_> {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let request = self.send("kernel_info_request", json!({}), json!({}))?;
-        let started = Instant::now();
+        let (started, patience) = (Instant::now(), PATIENCE.mul_f64(crowd()));
         loop {
             let message = self.read()?.unwrap_or_default();
             if message["msg_type"] == "kernel_info_reply" && message["parent_header"]["msg_id"] == request.as_str() {
                 return Ok(());
             }
-            ensure!(started.elapsed() < PATIENCE, "the kernel did not start within {} s", PATIENCE.as_secs());
+            ensure!(started.elapsed() < patience, "the kernel did not start within {} s", patience.as_secs());
         }
     }
 
@@ -369,7 +375,7 @@ fn data(data: &Value) -> Value {
 }
 
 /// How many programs want each core, at least 1; only Linux tells.
-fn crowd() -> f64 {
+pub(crate) fn crowd() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
     load.map_or(1.0, |load| (load / cores).clamp(1.0, 20.0))

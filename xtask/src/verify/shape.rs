@@ -66,8 +66,10 @@ fn shown(cell: &Cell) -> usize {
     let has_picture = sections.iter().any(|section| section.title == "image/svg+xml");
     let heights = sections.iter().map(|section| match section.title.as_str() {
         "image/svg+xml" => picture(&section.text).unwrap_or(0),
+        // It shows the same as the picture.
+        "text/html" => 0,
         // The picture is shown instead.
-        "text/plain" | "text/html" if has_picture => 0,
+        "text/plain" if has_picture => 0,
         _ => section.text.trim_end().lines().count() * LINE + GAP / 2,
     });
     heights.sum()

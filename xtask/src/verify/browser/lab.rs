@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::webdriver::Browser;
+use crate::jupyter::crowd;
 use crate::notebook::Notebook;
 use crate::setup::Lab;
 
@@ -97,7 +98,7 @@ impl<'a> Page<'a> {
             if ready.is_ok_and(|ready| ready == true) {
                 break;
             }
-            ensure!(started.elapsed() < START, "JupyterLab does not open");
+            ensure!(started.elapsed() < START.mul_f64(crowd()), "JupyterLab does not open");
             thread::sleep(TICK);
         }
         self.browser.script("await window.jupyterapp.restored; return null", json!(null)).map(drop)
@@ -128,8 +129,8 @@ impl<'a> Page<'a> {
                 Ok(_) => {}
                 Err(error) => last = format!(": {error:#}"),
             }
-            if started.elapsed() > limit {
-                bail!("{what} did not happen within {} s{last}", limit.as_secs());
+            if started.elapsed() > limit.mul_f64(crowd()) {
+                bail!("{what} did not happen within {:.0} s{last}", started.elapsed().as_secs_f64());
             }
             thread::sleep(TICK);
         }
