@@ -108,7 +108,7 @@ impl Server {
             .env("JUPYTER_TOKEN", &token)
             .env("JUPYTER_CONFIG_DIR", settings)
             .env("JUPYTER_RUNTIME_DIR", folder("runtime")?)
-            .env("EVCXR_CONFIG_DIR", folder("kernel")?)
+            .env_remove("EVCXR_CONFIG_DIR")
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -131,7 +131,9 @@ pub(crate) fn conduct(cell: &Cell, outputs: &[Value], places: &Places) -> Vec<Fa
 /// How a cell that shows these texts has failed, if it has, and what it says of that.
 pub(crate) fn failure(texts: &[Section]) -> Option<(&'static str, &str)> {
     static PANIC: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?m)^(?:thread '[^']*'(?: \(\d+\))? )?panicked at ").expect("the pattern is ours and is tested")
+        // As the front's hook says it, and as the standard library does.
+        Regex::new(r"(?m)^(?:.* )?panicked at (?:line \d+ of this cell|`.*`|a place that is not known|[\w./\\-]+:\d+)")
+            .expect("the pattern is ours and is tested")
     });
     let error = texts.iter().find(|section| section.title == "error").map(|section| ("fails", section));
     let panic =
@@ -302,8 +304,14 @@ mod tests {
         assert_eq!(how(failed("[E0382] Error: moved")), Some("fails"));
         assert_eq!(how(failed("Subprocess terminated with status: signal: 11 (SIGSEGV)")), Some("crashes"));
         assert_eq!(how(complained("thread '<unnamed>' (7) panicked at src/lib.rs:9:1:\nboom")), Some("panics"));
-        assert_eq!(how(printed("before\npanicked at line 3:\nboom")), Some("panics"));
-        assert_eq!(how(printed("the task panicked at once")), None);
+        for said in [
+            "before\npanicked at line 3 of this cell: boom",
+            "a thread panicked at `v[k]` (of an earlier cell): boom",
+            "panicked at core/src/a.rs:7: boom",
+        ] {
+            assert_eq!(how(printed(said)), Some("panics"), "{said}");
+        }
+        assert_eq!(how(printed("the task panicked at once\nit panicked: boom")), None);
     }
 
     #[test]
