@@ -98,6 +98,8 @@ pub(crate) struct Cell {
     pub(crate) execution_count: Option<u64>,
     /// Tagged `raises-exception`: it is meant to fail.
     pub(crate) meant_to_fail: bool,
+    /// Its source is folded away, as that of the checks is.
+    pub(crate) hidden: bool,
     pub(crate) rules: Rules,
     /// How long its execution took; only in a notebook that was just run.
     pub(crate) seconds: Option<f64>,
@@ -381,6 +383,7 @@ fn cells(json: &Value) -> Result<Vec<Cell>> {
                     .get("tags")
                     .and_then(Value::as_array)
                     .is_some_and(|tags| tags.iter().any(|tag| tag == "raises-exception")),
+                hidden: cell["metadata"]["jupyter"]["source_hidden"] == true,
                 rules,
                 seconds: None,
                 late: false,

@@ -48,6 +48,7 @@ pub(super) fn screens(notebook: &Notebook) -> f64 {
 
 fn height(cell: &Cell) -> usize {
     match cell.kind {
+        Kind::Code if cell.hidden => CELL + LINE + shown(cell),
         Kind::Code => CELL + cell.source.lines().count() * LINE + shown(cell),
         Kind::Markdown => CELL / 2 + prose(&cell.source),
     }
@@ -106,6 +107,14 @@ mod tests {
         assert!(check(&cells(41))[0].contains("41 code cells"));
         let long = notebook(vec![code("x", vec![printed(&"line\n".repeat(1000))])]);
         assert!(check(&long)[0].contains("screens long"), "{:?}", check(&long));
+    }
+
+    #[test]
+    fn a_cell_whose_source_is_folded_away_counts_as_a_line() {
+        let mut long = code(&"let x = 1;\n".repeat(2000), vec![]);
+        assert!(screens(&notebook(vec![long.clone()])) > SCREENS);
+        long["metadata"]["jupyter"] = serde_json::json!({"source_hidden": true});
+        assert!(screens(&notebook(vec![long])) < 1.0);
     }
 
     #[test]
