@@ -108,6 +108,8 @@ enum Part {
         #[arg(long, conflicts_with = "bless")]
         answers: bool,
     },
+    /// Two notebooks in a real browser only, with all that a reader may do in one of them; every notebook with `--browser`
+    Browser,
     /// Rewrite notebooks and their answers as they are kept: cells as rustfmt has them, prose with one sentence a line
     Format {
         /// Beginnings of names, such as 03
@@ -155,8 +157,12 @@ fn run(cli: Cli) -> Result<bool> {
                 only_answers: false,
             };
             let plan = match part {
-                None => verify::Plan { browser: Some(all.unwrap_or(verify::Browser::Short)), ..plan },
+                None => plan,
                 Some(Part::Format { names, check }) => return verify::format::run(project, &names, check),
+                Some(Part::Browser) => {
+                    let browser = Some(all.unwrap_or(verify::Browser::Short));
+                    verify::Plan { crates: false, notebooks: None, browser, ..plan }
+                }
                 Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },
                 Some(Part::Notebooks { names, times, answers }) => {
                     verify::Plan { crates: false, notebooks: Some(names), times, only_answers: answers, ..plan }

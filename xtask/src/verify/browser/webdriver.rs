@@ -171,3 +171,30 @@ impl Drop for Browser {
         let _ = self.driver.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where there is no browser there is nothing to be tested.
+    #[test]
+    fn a_page_is_opened_asked_and_typed_into() {
+        let Some(driver) = find_driver() else { return };
+        let browser = Browser::start(driver).unwrap();
+        browser.open("data:text/html,<input id='line' autofocus>").unwrap();
+        assert_eq!(browser.script("return args.a + 1", json!({"a": 41})).unwrap(), 42);
+        assert_eq!(
+            browser.script("return await new Promise(done => setTimeout(() => done('late'), 50))", json!(null)).unwrap(),
+            "late"
+        );
+        let error = browser.script("throw new Error('thrown there')", json!(null)).unwrap_err();
+        assert!(error.to_string().contains("thrown there"), "{error}");
+        browser.script("document.getElementById('line').focus(); return null", json!(null)).unwrap();
+        browser.press("a\u{E008}b\u{E008}c").unwrap();
+        let typed = browser.script("return document.getElementById('line').value", json!(null)).unwrap();
+        assert_eq!(typed.as_str().unwrap().to_lowercase(), "abc");
+        let folder = tempfile::tempdir().unwrap();
+        browser.screenshot(&folder.path().join("a.png")).unwrap();
+        assert!(std::fs::read(folder.path().join("a.png")).unwrap().starts_with(b"\x89PNG"));
+    }
+}
