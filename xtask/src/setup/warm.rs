@@ -29,6 +29,7 @@ use crate::ui::Ui;
 const MORE_CRATES: &[&str] = &[
     ":dep http-body-util = \"=0.1.5\"",
     ":dep hyper = { version = \"=1.12.0\", features = [\"http1\", \"server\"] }",
+    ":dep pin-project-lite = \"=0.2.18\"",
     ":dep polling = \"=3.11.0\"",
     ":dep tokio = { version = \"=1.54.1\", features = [\"rt\", \"net\", \"time\", \"io-util\"] }",
 ];
