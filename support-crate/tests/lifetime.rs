@@ -355,7 +355,9 @@ fn a_waker_may_use_the_engine_while_it_is_replaced_called_or_dropped() {
         keeps.open();
         rt.block_on(handle.sleep(Duration::from_millis(30)));
         assert!(common::poll(sleep.as_mut(), Waker::noop()).is_ready());
-        assert!(common::poll(readable.as_mut(), Waker::noop()).is_ready());
+        while common::poll(readable.as_mut(), Waker::noop()).is_pending() {
+            rt.run_until_stalled(); // on a slow machine the time is over before the sockets were looked at
+        }
         assert!(join.is_finished());
 
         // Dropped: with the future that waits, and by the runtime's own end.
