@@ -19,6 +19,7 @@
 //! 4. Some flags are unstable, so `RUSTC_BOOTSTRAP=1` is set for the processes that are given one. Lines that these parsers do not know are
 //!    skipped; what is missing then is an error that says so, never a guess.
 
+mod asked;
 mod assembly;
 mod expanded;
 mod fields;
@@ -32,9 +33,10 @@ mod spans;
 mod types;
 mod verdict;
 
+pub use asked::{Asked, AsyncFunction, ask_function, ask_type};
 pub use assembly::Assembly;
 pub use expanded::Expanded;
-pub use lowered::{Asked, AsyncFunction, Field, FieldKind, Lowered, LoweredError, Variant, ask_function, ask_type};
+pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub(super) use names::future_name;
 pub use program::Ran;
 pub use site::Site;

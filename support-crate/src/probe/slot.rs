@@ -292,6 +292,7 @@ impl<O: 'static> FutureSlot<O> {
     ///
     /// # Panics
     /// As [`put`](FutureSlot::put) does.
+    #[track_caller]
     pub fn with(tenant: impl Future<Output = O> + 'static) -> Self {
         let mut slot = Self::new();
         slot.put(tenant);

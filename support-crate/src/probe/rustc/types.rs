@@ -13,8 +13,9 @@
 //! 3. Nothing is written, and no code generated.
 
 use super::{
+    asked::Asked,
     fields::Structs,
-    lowered::{Asked, Field, FieldKind, Lowered, LoweredError, Variant},
+    lowered::{Field, FieldKind, Lowered, LoweredError, Variant},
     names::{future_name, same},
     run::{self, Limits, Output},
     site::{Site, compiler},
