@@ -198,7 +198,6 @@ fn who_awaits_a_sleep_that_another_resets_is_woken_at_the_new_deadline() {
 }
 
 #[test]
-#[ignore = "not yet: FuturesUnordered, which join_all is past thirty, keeps wakers of its own"]
 fn any_number_of_stuck_tasks_that_are_awaited_together_is_reported() {
     within(SOON, || {
         for tasks in [1, 2, 29, 30, 31, 32, 100, 1000] {
@@ -211,7 +210,6 @@ fn any_number_of_stuck_tasks_that_are_awaited_together_is_reported() {
 }
 
 #[test]
-#[ignore = "not yet: a poll-style read that was given up still counts as a waiter"]
 fn a_wait_for_a_socket_that_has_timed_out_is_no_hope() {
     within(SOON, || {
         let rt = runtime();
