@@ -284,7 +284,9 @@ impl Notebook {
     }
 
     fn from_json(path: &Path, json: Value) -> Result<Self> {
-        Self::parse(path, &json.to_string())
+        let mut notebook = Self::parse(path, &json.to_string())?;
+        notebook.raw = notebook.text();
+        Ok(notebook)
     }
 
     /// The exercises, in order of their starters.

@@ -22,7 +22,7 @@ use std::{io, path::Path, time::Duration};
 use story::Story;
 
 /// Steps of the still picture.
-const STILL: usize = 100;
+const STILL: usize = 80;
 /// Steps of the player.
 const LIVE: usize = 300;
 /// Lanes of tasks; more tasks share the last one.
