@@ -8,7 +8,7 @@ use std::time::Duration;
 const LANE: f64 = 22.0;
 const TALL: f64 = 14.0;
 /// Nothing is narrower: it could not be seen.
-const LEAST: f64 = 1.6;
+const LEAST: f64 = 3.0;
 
 /// Where time zero is, and how wide all of it is, in pixels.
 pub(super) struct Scale {
