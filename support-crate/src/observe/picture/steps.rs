@@ -38,7 +38,7 @@ pub(super) fn draw(svg: &mut Svg, story: &Story<'_>, lanes: &Lanes, steps: &[usi
         let (mut x, mut to) = (lanes.left, from);
         let mut places = Vec::new();
         while let Some(&step) = steps.get(to) {
-            let gap = (to > from && step != steps[to - 1] + 1)
+            let gap = (to > 0 && step != steps[to - 1] + 1)
                 .then(|| counted(step - steps[to - 1] - 1, "step is left out", "steps are left out"));
             let skip = gap.as_ref().map_or(0.0, |gap| TINY.width(gap) + 24.0);
             let wide = room(entries[step].what);
