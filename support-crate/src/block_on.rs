@@ -55,19 +55,24 @@ thread_local! {
 /// ```
 #[inline]
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
-    let mut future = pin!(future.into_future());
-    let usual = SIGNAL.try_with(|signal| {
-        let signal = signal.try_borrow_mut().ok()?;
-        Some(drive(future.as_mut(), &signal.0, &signal.1))
-    });
-    match usual {
-        Ok(Some(output)) => output,
-        // Nested, or the thread is ending: a signal of its own, so that neither eats the other's wakes.
-        Ok(None) | Err(_) => {
-            let (signal, waker) = Signal::new();
-            drive(future, &signal, &waker)
-        }
+    // The output is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
+    let output;
+    {
+        let mut future = pin!(future.into_future());
+        let usual = SIGNAL.try_with(|signal| {
+            let signal = signal.try_borrow_mut().ok()?;
+            Some(drive(future.as_mut(), &signal.0, &signal.1))
+        });
+        output = match usual {
+            Ok(Some(output)) => output,
+            // Nested, or the thread is ending: a signal of its own, so that neither eats the other's wakes.
+            Ok(None) | Err(_) => {
+                let (signal, waker) = Signal::new();
+                drive(future, &signal, &waker)
+            }
+        };
     }
+    output
 }
 
 #[inline]

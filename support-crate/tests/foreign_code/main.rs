@@ -4,6 +4,9 @@
 //! thread; no future is polled while it is dropped, or after its end, or at another place; nothing leaks, no descriptor stays open, nothing
 //! hangs; and the engine goes on working. Sanitizers, valgrind and Miri watch the same cells.
 //!
+//! The engine before the present one (version 0.1.0) failed in 80 of 7,590 such cells: 36 died of a memory fault, 24 polled a future while it was
+//! being dropped, the rest leaked or let a panic out. No cell is left out.
+//!
 //! `PINLAB_CELL="a timer wakes: panics"` plays that cell; without the one half or the other, all of that point or of that action.
 
 #[path = "../common/allocations.rs"]
@@ -13,12 +16,10 @@ mod common;
 
 mod actions;
 mod guests;
-mod not_yet;
 mod points;
 mod world;
 
 use actions::{ACTIONS, Action};
-use not_yet::NOT_YET;
 use points::{HOOK, POINTS, Point};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -55,9 +56,7 @@ fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for point in POINTS.iter().filter(|point| wanted_point.is_empty() || point.name == wanted_point) {
         for action in ACTIONS.iter().filter(|action| wanted_action.is_empty() || action.name == wanted_action) {
-            if !NOT_YET.contains(&(point.name, action.name)) || !wanted.is_empty() {
-                cells.extend(recordings.iter().map(|&recorded| Cell { point, action, recorded }));
-            }
+            cells.extend(recordings.iter().map(|&recorded| Cell { point, action, recorded }));
         }
     }
     cells
