@@ -238,7 +238,7 @@ fn a_hundred_thousand_events_are_drawn_small_and_say_what_is_left_out() {
     let timeline = rt.stop_recording();
     assert_eq!(timeline.entries().len(), 100_000);
     let figure = timeline.figure();
-    assert!(figure.svg().len() < 200_000 && figure.html().len() < 2_500_000, "{} {}", figure.svg().len(), figure.html().len());
+    assert!(figure.svg().len() < 400_000 && figure.html().len() < 4_000_000, "{} {}", figure.svg().len(), figure.html().len());
     assert!(figure.svg().contains("steps are left out"), "{}", figure.svg());
     well_laid_out(figure.svg());
 }

@@ -183,7 +183,15 @@ fn failed(ran: &Ran) -> Option<String> {
     match &ran.end {
         End::TooLate => Some(format!("takes longer than {:.0} s", ran.seconds.floor())),
         End::Death(message) => Some(format!("kills the kernel: {message}")),
-        End::Reply => judge::failure(&sections(&ran.outputs)).map(|(how, text)| format!("{how}:\n{}", text.trim())),
+        End::Reply => {
+            let shown = sections(&ran.outputs);
+            // A cell may have several errors; the one that matters need not come first.
+            let errors = || shown.iter().filter(|section| section.title == "error").map(|section| section.text.trim());
+            judge::failure(&shown).map(|(how, text)| {
+                let all = errors().collect::<Vec<_>>().join("\n");
+                format!("{how}:\n{}", if all.is_empty() { text.trim() } else { &all })
+            })
+        }
     }
 }
 
