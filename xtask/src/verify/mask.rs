@@ -144,7 +144,9 @@ impl Names {
             return "(a picture of times)".into();
         }
         let text = extra.iter().fold(section.text.clone(), |text, mask| mask.replace_all(&text, MASK).into_owned());
-        text.lines().map(|line| self.mask_line(line)).collect::<Vec<_>>().join("\n")
+        // In a picture: the marks below bytes that have changed. Which bytes of an address those are is chance; which words have changed is said in text.
+        static CHANGED: LazyLock<Regex> = LazyLock::new(|| regex(r#"^<rect [^>]*height="2.5"[^>]*class="f-amber"/>$"#));
+        text.lines().filter(|line| !CHANGED.is_match(line.trim())).map(|line| self.mask_line(line)).collect::<Vec<_>>().join("\n")
     }
 
     fn mask_line(&mut self, line: &str) -> String {
@@ -163,7 +165,7 @@ impl Names {
         static ATTRIBUTE: LazyLock<Regex> = LazyLock::new(|| regex(r#"(\bdata-[a-z]+="(?:[a-z]\d+-)?)([0-9a-f]{9,16})""#));
         static HEX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:0[xX]([0-9a-fA-F]+)|([0-9a-fA-F]{16}))\b"));
 
-        static NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"-?\b(?:0x[0-9a-f]+|\d[\d_]*(?:\.\d+)?)"));
+        static NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"-?\b(?:0x[0-9a-f]+|[0-9a-f]{16}\b|\d[\d_]*(?:\.\d+)?)"));
         if self.numbers_are_chance {
             return NUMBER.replace_all(line, MASK).split_whitespace().collect::<Vec<_>>().join(" ");
         }
@@ -290,6 +292,14 @@ mod tests {
         };
         assert_eq!(mask(false, "0.5 s, 0.7 s, 2 s"), "0.5 s, ‹time›, 2 s");
         assert_eq!(mask(true, "0.5 s, 0.7 s, 2 s"), "‹time›, ‹time›, ‹time›");
+    }
+
+    #[test]
+    fn which_bytes_of_an_address_have_changed_is_chance() {
+        let mark =
+            |x: u32| format!("<text>a</text>\n<rect x=\"{x}\" y=\"461\" width=\"14.2\" height=\"2.5\" class=\"f-amber\"/>");
+        assert_eq!(mask(&mark(1)), "<text>a</text>");
+        assert_ne!(mask(&mark(1).replace("2.5", "20")), "<text>a</text>");
     }
 
     #[test]
