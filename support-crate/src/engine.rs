@@ -155,10 +155,7 @@ impl Engine {
     #[inline]
     pub(crate) fn take_main(&self) -> TaskRef {
         self.quiet.end();
-        match self.main.take() {
-            Some(main) => main,
-            None => self.tasks.spawn_main(),
-        }
+        self.main.take().unwrap_or_else(|| self.tasks.spawn_main())
     }
 
     /// Its future is gone. If somebody has kept a waker of it, or it is queued, it must not wake, nor look like a hope to, whoever blocks next.
@@ -166,10 +163,15 @@ impl Engine {
     pub(crate) fn put_main_back(&self, main: TaskRef) {
         self.tasks.take_main_ready();
         if main.is_fresh_main() {
-            self.main.set(Some(main));
+            std::mem::forget(self.main.replace(Some(main))); // `None`, as the loop is running: nothing is forgotten
         } else {
-            self.tasks.abort(&main);
+            self.give_up_main(main);
         }
+    }
+
+    #[cold]
+    fn give_up_main(&self, main: TaskRef) {
+        self.tasks.abort(&main);
     }
 
     /// Counts a poll of the main future, and records it if that is on.
@@ -180,6 +182,12 @@ impl Engine {
             false => poll(),
             true => self.recorded(main.who(), poll, is_done),
         }
+    }
+
+    /// Whether there is nothing to do but to poll the main future again.
+    #[inline(always)]
+    pub(crate) fn is_main_next(&self) -> bool {
+        !self.clock.is_turn_over() && !self.tasks.remote.inbox.has_mail() && self.tasks.take_main_ready()
     }
 
     /// Polls tasks until the main one is woken, sleeping where there is nothing to do.
@@ -262,6 +270,7 @@ impl Engine {
             self.read_inbox();
         }
         if self.clock.is_turn_over() {
+            self.clock.begin_turn();
             self.fire_and_fetch();
         }
     }

@@ -57,16 +57,22 @@ pub struct Handle {
 /// The future given to `block_on` ends here, however it does: its task is put back.
 struct Main<'a> {
     engine: &'a Engine,
-    /// `None` only in the drop.
+    /// `None` only at the end.
     task: Option<TaskRef>,
 }
 
-impl Drop for Main<'_> {
-    #[inline]
-    fn drop(&mut self) {
+impl Main<'_> {
+    #[inline(always)]
+    fn end(&mut self) {
         if let Some(task) = self.task.take() {
             self.engine.put_main_back(task);
         }
+    }
+}
+
+impl Drop for Main<'_> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -115,26 +121,31 @@ impl Runtime {
         let engine = self.engine();
         let _running = engine.enter();
         let future = future.into_future();
-        let main = Main { engine, task: Some(engine.take_main()) };
+        let mut main = Main { engine, task: Some(engine.take_main()) };
         let task = main.task.as_ref().expect("there until it is dropped");
         if engine.recorder().is_on() {
             engine.recorder().record(recorder::Step::Main { task: task.who(), name: std::any::type_name::<F::IntoFuture>() });
         }
         let waker = task.borrowed_waker();
         // The result is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
-        let mut result = None;
+        let result;
         {
             let mut future = pin!(future);
             let mut cx = Context::from_waker(&waker);
-            while result.is_none() {
+            result = loop {
                 if let Poll::Ready(output) = engine.poll_main(task, || future.as_mut().poll(&mut cx), Poll::is_ready) {
-                    result = Some(Ok(output));
-                } else if let Err(stalled) = engine.run_until_woken(task) {
-                    result = Some(Err(stalled.blocked_at::<F::IntoFuture>(Location::caller())));
+                    break Ok(output);
                 }
-            }
+                if !engine.is_main_next()
+                    && let Err(stalled) = engine.run_until_woken(task)
+                {
+                    break Err(stalled.blocked_at::<F::IntoFuture>(Location::caller()));
+                }
+            };
         }
-        result.expect("the loop has ended")
+        main.end(); // as its drop would, which a panic still does: this one is compiled in place
+        std::mem::forget(main);
+        result
     }
 
     /// Spawns a task: it is polled as soon as the engine is driven. The future need not be `Send`.

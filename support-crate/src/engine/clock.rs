@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How many polls between two looks at the clock.
-const TURN: u32 = 61;
+const TURN: u64 = 61;
 /// How often a busy engine asks the system for events: often enough for a socket, seldom enough that a system call does
 /// not weigh on polls that take nanoseconds.
 const IO_EVERY: Duration = Duration::from_micros(100);
@@ -33,17 +33,18 @@ fn coarse() -> Duration {
 #[derive(Debug)]
 pub(super) struct Clock {
     polls: Cell<u64>,
-    /// Polls until the loop looks at the clock.
-    until_turn: Cell<u32>,
+    /// At so many polls the loop looks at the clock.
+    end_of_turn: Cell<u64>,
     /// The last look: never later than now.
     now: Cell<Instant>,
-    /// The coarse clock at that time.
-    coarse: Cell<Duration>,
     last_fetch: Cell<Instant>,
     /// At so many polls, all who were queued at the last look at the sockets have been polled.
     end_of_round: Cell<u64>,
-    /// What the task that is being polled may still do in a row.
-    budget: Cell<u32>,
+    /// What the task that is being polled may still do in a row; and which poll that is.
+    budget: Cell<(u64, u32)>,
+    /// The beginning, by both clocks.
+    began: Instant,
+    coarse: Duration,
 }
 
 impl Clock {
@@ -51,12 +52,13 @@ impl Clock {
         let now = Instant::now();
         Self {
             polls: Cell::new(0),
-            until_turn: Cell::new(TURN),
+            end_of_turn: Cell::new(TURN),
             now: Cell::new(now),
-            coarse: Cell::new(coarse()),
             last_fetch: Cell::new(now),
             end_of_round: Cell::new(0),
-            budget: Cell::new(BUDGET),
+            budget: Cell::new((0, BUDGET)),
+            began: now,
+            coarse: coarse(),
         }
     }
 
@@ -64,22 +66,22 @@ impl Clock {
     #[inline(always)]
     pub(super) fn count_poll(&self) {
         self.polls.set(self.polls.get() + 1);
-        self.until_turn.set(self.until_turn.get().saturating_sub(1));
-        self.budget.set(BUDGET);
     }
 
     pub(super) fn polls(&self) -> u64 {
         self.polls.get()
     }
 
-    /// Whether it is time to look at the clock; begins the next turn.
+    /// Whether it is time to look at the clock.
     #[inline(always)]
     pub(super) fn is_turn_over(&self) -> bool {
-        let over = self.until_turn.get() == 0;
-        if over {
-            self.until_turn.set(TURN);
-        }
-        over
+        self.polls.get() >= self.end_of_turn.get()
+    }
+
+    /// The next turn begins.
+    #[inline]
+    pub(super) fn begin_turn(&self) {
+        self.end_of_turn.set(self.polls.get() + TURN);
     }
 
     /// The last look at the clock.
@@ -88,10 +90,10 @@ impl Clock {
     }
 
     /// Looks at the clock.
+    #[inline]
     pub(super) fn look(&self) -> Instant {
         let now = Instant::now();
         self.now.set(now);
-        self.coarse.set(coarse());
         now
     }
 
@@ -103,7 +105,10 @@ impl Clock {
             return true;
         }
         // Far from it, even by a clock that lags: that is cheaper to know.
-        if cfg!(all(target_os = "linux", not(miri))) && left > LAG && coarse().saturating_sub(self.coarse.get()) + LAG < left {
+        if cfg!(all(target_os = "linux", not(miri)))
+            && left > LAG
+            && coarse().saturating_sub(self.coarse) + LAG < instant.saturating_duration_since(self.began)
+        {
             return false;
         }
         instant <= self.look()
@@ -128,8 +133,11 @@ impl Clock {
     /// Counts an operation; `false` when the task has had its share and should let others run.
     #[inline]
     pub(super) fn may_go_on(&self) -> bool {
-        let left = self.budget.get();
-        self.budget.set(if left == 0 { BUDGET } else { left - 1 });
+        let left = match self.budget.get() {
+            (poll, left) if poll == self.polls.get() => left,
+            _ => BUDGET,
+        };
+        self.budget.set((self.polls.get(), if left == 0 { BUDGET } else { left - 1 }));
         left > 0
     }
 }
