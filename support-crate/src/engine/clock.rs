@@ -14,19 +14,32 @@ const BUDGET: u32 = 128;
 /// By more than this no coarse clock lags behind.
 const LAG: Duration = Duration::from_millis(20);
 
-/// A clock that is a few nanoseconds to read, and lags by up to a tick of the system: only differences of more than [`LAG`] mean anything.
+/// What a clock says that is a few nanoseconds to read, and lags by up to a tick of the system: only differences of more than [`LAG`] mean anything.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn coarse() -> Duration {
+fn coarse() -> Option<Tick> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it writes to the struct that it is given, nothing else.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    Some(Tick { seconds: time.tv_sec as u64, nanoseconds: time.tv_nsec as u32 })
 }
 
 /// Elsewhere there is none.
 #[cfg(not(all(target_os = "linux", not(miri))))]
-fn coarse() -> Duration {
-    Duration::ZERO
+fn coarse() -> Option<Tick> {
+    None
+}
+
+/// A reading of the coarse clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Tick {
+    seconds: u64,
+    nanoseconds: u32,
+}
+
+impl Tick {
+    fn since(self, other: Self) -> Duration {
+        Duration::new(self.seconds, self.nanoseconds).saturating_sub(Duration::new(other.seconds, other.nanoseconds))
+    }
 }
 
 /// The loop's sense of time.
@@ -43,13 +56,14 @@ pub(super) struct Clock {
     /// What the task that is being polled may still do in a row; and which poll that is.
     budget: Cell<(u64, u32)>,
     /// The beginning, by both clocks.
-    began: Instant,
-    coarse: Duration,
+    began: (Instant, Tick),
+    /// The last tick seen of the coarse clock; and an instant that has not passed as long as that is the last.
+    horizon: Cell<(Tick, Instant)>,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let now = Instant::now();
+        let (now, tick) = (Instant::now(), coarse().unwrap_or_default());
         Self {
             polls: Cell::new(0),
             end_of_turn: Cell::new(TURN),
@@ -57,8 +71,8 @@ impl Clock {
             last_fetch: Cell::new(now),
             end_of_round: Cell::new(0),
             budget: Cell::new((0, BUDGET)),
-            began: now,
-            coarse: coarse(),
+            began: (now, tick),
+            horizon: Cell::new((tick, now + LAG)),
         }
     }
 
@@ -100,18 +114,18 @@ impl Clock {
     /// Whether this instant has passed.
     #[inline]
     pub(super) fn has_passed(&self, instant: Instant) -> bool {
-        let left = instant.saturating_duration_since(self.now.get());
-        if left.is_zero() {
-            return true;
+        instant <= self.now.get() || !self.is_far(instant) && instant <= self.look()
+    }
+
+    /// Whether this instant is still to come, even by a clock that lags: that is cheaper to know.
+    #[inline]
+    fn is_far(&self, instant: Instant) -> bool {
+        let Some(tick) = coarse() else { return false };
+        if tick != self.horizon.get().0 {
+            let (began, first) = self.began;
+            self.horizon.set((tick, began + tick.since(first) + LAG));
         }
-        // Far from it, even by a clock that lags: that is cheaper to know.
-        if cfg!(all(target_os = "linux", not(miri)))
-            && left > LAG
-            && coarse().saturating_sub(self.coarse) + LAG < instant.saturating_duration_since(self.began)
-        {
-            return false;
-        }
-        instant <= self.look()
+        instant > self.horizon.get().1
     }
 
     /// Whether it is time to ask for events, and if so takes note that it is done. Not in the middle of a round: who is queued because of an event has
