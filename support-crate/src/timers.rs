@@ -96,7 +96,7 @@ impl Timers {
             }
             _ => self.remove_entry(place),
         }
-        if self.slots.len() < self.shrink_below && self.slots.capacity() > KEPT {
+        if (self.slots.len() < self.shrink_below || self.slots.is_empty()) && self.slots.capacity() > KEPT {
             self.shrink();
         }
         waker

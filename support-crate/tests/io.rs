@@ -505,6 +505,47 @@ fn a_byte_out_of_band_does_not_make_a_reader_spin() {
     });
 }
 
+/// An error that waits in the socket's own queue is an event that no read takes away.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_error_in_the_sockets_queue_does_not_make_a_reader_spin() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let on: libc::c_int = 1;
+        // SAFETY: it reads the number that it is given.
+        let set = unsafe {
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            libc::setsockopt(
+                std::os::fd::AsRawFd::as_raw_fd(&socket),
+                libc::SOL_IP,
+                libc::IP_RECVERR,
+                (&raw const on).cast(),
+                size,
+            )
+        };
+        assert_eq!(set, 0);
+        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("loopback");
+        let socket = pinlab::Async::new(&handle, socket).expect("it can be watched");
+        socket.get_ref().send_to(b"?", nobody).expect("loopback"); // the answer is an error
+        let before = rt.stats();
+        let waited = rt.block_on(handle.timeout(100 * MS, async {
+            loop {
+                let mut buffer = [0; 16];
+                match socket.read_with(|socket| socket.recv_from(&mut buffer)).await {
+                    Ok(_) => panic!("nobody sends"),
+                    Err(refused) => assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused),
+                }
+            }
+        }));
+        waited.expect_err("nothing comes");
+        let after = rt.stats();
+        let (waits, polls) = (after.waits - before.waits, after.polls - before.polls);
+        assert!(waits < 10 && polls < 10, "{waits} questions to the system and {polls} polls in 100 ms with nothing to do");
+    });
+}
+
 #[test]
 fn a_side_that_nobody_waits_for_is_disarmed_at_its_first_event() {
     within(SOON, || {

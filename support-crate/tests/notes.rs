@@ -1,0 +1,107 @@
+//! What is written to stderr about an engine that sleeps for long: when it was asked for, once, and never otherwise.
+//!
+//! Each test starts itself as a program of its own and reads what that wrote.
+#![cfg(not(miri))] // starts programs
+
+mod common;
+
+use common::{Gate, SOON, runtime, within};
+use futures::channel::oneshot;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// What this test writes to stderr as a program of its own, in which `PINLAB_NOTE_AFTER` is set to that.
+fn said(test: &'static str, note_after: Option<&'static str>) -> String {
+    within(SOON, move || {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command.args(["--exact", test, "--nocapture"]).env("PINLAB_NOTES", "").env_remove("PINLAB_NOTE_AFTER");
+        if let Some(seconds) = note_after {
+            command.env("PINLAB_NOTE_AFTER", seconds);
+        }
+        let output = command.output().expect("this test can be started");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    })
+}
+
+fn is_the_program() -> bool {
+    std::env::var_os("PINLAB_NOTES").is_some()
+}
+
+/// Something that only another thread ends, after that long.
+fn receives_after(time: Duration) -> oneshot::Receiver<u32> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || {
+        thread::sleep(time);
+        let _ = sender.send(7);
+    });
+    receiver
+}
+
+const LONG: Duration = Duration::from_millis(700);
+
+#[test]
+fn a_runtime_that_was_asked_says_once_who_waits_and_who_could_wake_it() {
+    if is_the_program() {
+        let rt = runtime();
+        rt.note_after(Some(Duration::from_millis(100)));
+        let gate = Gate::default();
+        drop(rt.spawn(gate.clone()));
+        assert_eq!(rt.block_on(receives_after(LONG)), Ok(7));
+        assert_eq!(rt.block_on(receives_after(LONG)), Ok(7)); // another silence, and no other note
+        return;
+    }
+    let said = said("a_runtime_that_was_asked_says_once_who_waits_and_who_could_wake_it", None);
+    assert_eq!(said.matches("pinlab: asleep for").count(), 1, "{said}");
+    for part in
+        ["the future given to block_on: 1 of its wakers held", "Gate, spawned at", "Only another thread", "note_after(None)"]
+    {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+}
+
+#[test]
+fn the_variable_asks_every_runtime() {
+    if is_the_program() {
+        assert_eq!(runtime().block_on(receives_after(LONG)), Ok(7));
+        return;
+    }
+    let said = said("the_variable_asks_every_runtime", Some("0.1"));
+    assert_eq!(said.matches("pinlab: asleep for").count(), 1, "{said}");
+}
+
+#[test]
+fn a_method_silences_what_the_variable_asks_for() {
+    if is_the_program() {
+        let rt = runtime();
+        rt.note_after(None);
+        assert_eq!(rt.block_on(receives_after(LONG)), Ok(7));
+        return;
+    }
+    let said = said("a_method_silences_what_the_variable_asks_for", Some("0.1"));
+    assert!(!said.contains("pinlab:"), "{said}");
+}
+
+#[test]
+fn the_free_block_on_names_the_usual_mistake() {
+    if is_the_program() {
+        assert_eq!(pinlab::block_on(receives_after(LONG)), Ok(7));
+        return;
+    }
+    let said = said("the_free_block_on_names_the_usual_mistake", Some("0.1"));
+    assert_eq!(said.matches("pinlab: block_on has slept for").count(), 1, "{said}");
+    assert!(said.contains("JoinHandle") && said.contains("Runtime::block_on"), "{said}");
+}
+
+#[test]
+fn nothing_is_said_that_nobody_asked_for() {
+    if is_the_program() {
+        let long = Duration::from_millis(3_300); // longer than the notebooks' three seconds
+        assert_eq!(runtime().block_on(receives_after(long)), Ok(7));
+        assert_eq!(pinlab::block_on(receives_after(Duration::from_millis(3_300))), Ok(7));
+        return;
+    }
+    let said = said("nothing_is_said_that_nobody_asked_for", None);
+    assert!(!said.contains("pinlab:"), "{said}");
+}
