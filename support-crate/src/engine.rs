@@ -26,7 +26,7 @@ use crate::observe::recorder::{By, Recorder, Step, Who};
 use crate::observe::snapshot::Snapshot;
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
-use crate::sync::thread;
+use crate::sync::{park_timeout, thread};
 use crate::task::state::Phase;
 use crate::task::tasks::Tasks;
 use crate::task::{Message, Remote, TaskRef};
@@ -393,14 +393,4 @@ impl Engine {
             self.recorder().record(Step::End { done: false });
         }
     }
-}
-
-#[cfg(not(pinlab_loom))]
-fn park_timeout(timeout: Duration) {
-    thread::park_timeout(timeout);
-}
-
-#[cfg(pinlab_loom)]
-fn park_timeout(_: Duration) {
-    thread::yield_now(); // loom knows no time
 }

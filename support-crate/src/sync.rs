@@ -24,6 +24,17 @@ pub(crate) use loom::{
     thread,
 };
 
+#[cfg(not(pinlab_loom))]
+pub(crate) fn park_timeout(timeout: std::time::Duration) {
+    thread::park_timeout(timeout);
+}
+
+/// Loom knows no time.
+#[cfg(pinlab_loom)]
+pub(crate) fn park_timeout(_: std::time::Duration) {
+    thread::yield_now();
+}
+
 /// A number that no other living thread has: what tells the owner of an engine from everybody else.
 ///
 /// It comes from the operating system and not from a thread-local of this crate: in a notebook each cell has
