@@ -97,6 +97,10 @@ pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
         if check.source.lines().next() != Some(first.as_str()) {
             missing.push(format!("{}: a check begins with `{first}`", check.label()));
         }
+        if !check.hidden {
+            missing
+                .push(format!("{}: what a check asks is folded away (\"jupyter\": {{\"source_hidden\": true}})", check.label()));
+        }
     }
     Ok(missing)
 }
@@ -165,7 +169,16 @@ mod tests {
         let mut cells = exercise("✗");
         cells[1]["source"] = json!("// Check: double\ncheck(double(2) == 4);");
         let missing = super::missing(&notebook(cells)).unwrap();
-        assert!(!missing.iter().any(|what| what.contains("// Check")), "{missing:?}");
+        assert!(!missing.iter().any(|what| what.contains("begins with")), "{missing:?}");
+    }
+
+    #[test]
+    fn a_check_that_shows_what_it_asks_is_found() {
+        let folded = |cells| missing(&notebook(cells)).unwrap().iter().filter(|what| what.contains("folded away")).count();
+        let mut cells = exercise("✗");
+        assert_eq!(folded(cells.clone()), 1);
+        cells[1]["metadata"]["jupyter"] = json!({"source_hidden": true});
+        assert_eq!(folded(cells), 0);
     }
 
     #[test]
