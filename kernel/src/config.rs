@@ -83,4 +83,32 @@ mod tests {
         write(folder.path(), false).unwrap();
         assert!(!folder.path().join("init.evcxr").exists());
     }
+
+    /// The hook in a program of its own, with the kernel's name for a cell's code.
+    #[test]
+    fn the_calls_are_shown_on_demand_from_the_panic_to_the_cell() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = format!(
+            "{HOOK}\n#[inline(never)] fn inner(boom: bool) {{ if boom {{ panic!(\"boom\") }} }}\n\
+             #[inline(never)] fn outer() {{ inner(true); std::hint::black_box(()); }}\n\
+             #[inline(never)] fn run_user_code_7() {{ outer(); std::hint::black_box(()); }}\n\
+             fn main() {{ run_user_code_7() }}"
+        );
+        fs::create_dir(folder.path().join("src")).unwrap();
+        fs::write(folder.path().join("src/lib.rs"), program).unwrap();
+        let built = folder.path().join(format!("program{}", std::env::consts::EXE_SUFFIX));
+        let mut rustc = std::process::Command::new("rustc");
+        rustc.args(["--edition=2024", "src/lib.rs", "--crate-type=bin", "-o"]).arg(&built).current_dir(folder.path());
+        let made = rustc.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let says = |calls: &str| {
+            let output = std::process::Command::new(&built).env("PINLAB_BACKTRACE", calls).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        assert_eq!(says("0").lines().count(), 1, "{}", says("0"));
+        let said = says("1");
+        let places: Vec<_> = ["\tboom\n", "calls:\n", "inner", "outer", ": this cell\n"].map(|name| said.find(name)).into();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted() && said.ends_with("this cell\n"), "{said}");
+        assert!(!said.contains("panicking") && !said.contains("src/lib.rs:"), "{said}");
+    }
 }

@@ -43,10 +43,18 @@ mod pinlab_notebook {
             text.push_str("calls:\n");
             let calls = std::backtrace::Backtrace::force_capture().to_string();
             let after_the_panic = calls.lines().skip_while(|call| !call.contains("panicking::panic")).skip_while(|call| {
-                call.contains("panicking::") || call.trim_start().starts_with("at ")
+                call.contains("panicking::") || call.contains("begin_unwind") || call.trim_start().starts_with("at ")
             });
-            for call in after_the_panic.take_while(|call| !call.contains("run_user_code") && !call.contains("evcxr::")) {
-                text.push_str(&format!("{call}\n"));
+            for call in after_the_panic.take_while(|call| !call.contains("evcxr::")) {
+                // The kernel's name for the code of a cell; what it calls that is outside of every item.
+                if call.contains("run_user_code") {
+                    text.push_str(&format!("{}: this cell\n", call.split(':').next().unwrap_or_default()));
+                    break;
+                }
+                // Lines in the file that the kernel makes of the cells say nothing to who wrote them.
+                if !call.trim_start().starts_with("at ./src/") {
+                    text.push_str(&format!("{call}\n"));
+                }
             }
         }
         use std::io::Write;

@@ -60,22 +60,34 @@ pub fn warm_folder(store: &Path, support_crate: &Path) -> PathBuf {
 pub fn sessions() -> io::Result<PathBuf> {
     let own = own_folder().map(|folder| folder.join(SESSIONS));
     // The kernel speaks to the program that runs the cells in lines with spaces between the words.
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("pinlab"));
-    let candidates = own.clone().into_iter().chain(runtime).filter(|path| is_plain(path));
+    let candidates = own.into_iter().chain(runtime()).filter(|path| is_plain(path));
     for folder in candidates {
         if private(&folder).is_ok() {
             return Ok(folder);
         }
     }
-    let shared = env::temp_dir();
-    let shared = if is_plain(&shared) { shared } else { PathBuf::from(if cfg!(windows) { "C:\\Users\\Public" } else { "/tmp" }) };
-    let folder = shared.join(format!("pinlab-{}", user()));
+    let folder = shared();
     private(&folder)?;
     // Cargo reads its configuration from the folders above, too.
     match foreign_configuration(&folder) {
         Some(file) => Err(io::Error::other(format!("{} is not yours, and would be obeyed", file.display()))),
         None => Ok(folder),
     }
+}
+
+/// The folders of this user's that are there because the kernel could not use the name of the user's own cache.
+pub fn elsewhere() -> Vec<PathBuf> {
+    runtime().into_iter().chain([shared()]).filter(|folder| is_own(folder, true)).collect()
+}
+
+fn runtime() -> Option<PathBuf> {
+    env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("pinlab"))
+}
+
+fn shared() -> PathBuf {
+    let shared = env::temp_dir();
+    let shared = if is_plain(&shared) { shared } else { PathBuf::from(if cfg!(windows) { "C:\\Users\\Public" } else { "/tmp" }) };
+    shared.join(format!("pinlab-{}", user()))
 }
 
 /// Letters, digits and a few signs only.
@@ -252,16 +264,20 @@ impl Drop for Session {
 /// Removes the folders of sessions that were killed.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let lock = entry.path().join(LOCK);
-        if entry.file_name().to_string_lossy().starts_with(PREFIX)
-            // Not a pipe, which would not open before somebody writes to it.
-            && is_own(&lock, false)
-            && let Ok(lock) = File::open(lock)
-            && lock.try_lock().is_ok()
-        {
+        if is_abandoned(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// True if this is the folder of a session that has ended and could not remove it.
+pub fn is_abandoned(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let lock = folder.join(LOCK);
+    name.starts_with(PREFIX)
+        // Not a pipe, which would not open before somebody writes to it.
+        && is_own(&lock, false)
+        && File::open(lock).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 /// Copies what is in a folder. Cargo tells by the times of files whether they are stale, so the copies have them, too.

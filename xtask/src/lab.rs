@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use pinlab_kernel::session;
+use pinlab_kernel::session::{self, SESSIONS};
 
 use crate::copy;
 use crate::setup::store::{JUPYTER, Store, write_whole};
@@ -146,36 +146,45 @@ fn user_data(lab: &Lab) -> Result<PathBuf> {
 pub(crate) fn clean() -> Result<bool> {
     let ui = Ui::new();
     let store = Store::of_user()?;
-    let mut removed = Vec::new();
-    // Where its kernels are is known to the Python that is about to go.
-    if let Some(lab) = setup::found(&store)
-        && let Ok(data) = user_data(&lab)
-    {
-        for name in ["rust", "pinlab"] {
-            let folder = data.join("kernels").join(name);
-            if folder.join(MARKER).is_file() {
-                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-                removed.push(format!("{} (the kernel for other programs)", folder.display()));
-            }
-        }
-    }
-    if store.clean(&ui)? {
-        removed.push(format!("{} (all that was installed and compiled)", store.root().display()));
-    }
+    // Where the kernels for other programs are is known to the Python that is about to go.
+    let kernels = setup::found(&store).and_then(|lab| user_data(&lab).ok()).map(|data| data.join("kernels"));
     // What is the user's own even where the store is shared: sessions, and what Jupyter has signed.
-    if let Some(own) = session::own_folder()
-        && own.exists()
-    {
-        fs::remove_dir_all(&own).with_context(|| format!("cannot remove {}", own.display()))?;
-        removed.push(format!("{} (sessions and signatures)", own.display()));
-    }
-    match removed.as_slice() {
+    let own = session::own_folder().into_iter().chain(session::elsewhere()).collect::<Vec<_>>();
+    match remove_all(&ui, &store, kernels.as_deref(), &own)?.as_slice() {
         [] => ui.say(format!("Nothing to remove: there is no {}.", store.root().display())),
         removed => removed.iter().for_each(|line| ui.say(format!("Removed {line}."))),
     }
     ui.say(format!("What you have written, in {}, stays: it is yours.", copy::FOLDER));
     ui.say("What the kernel keeps of its own (compiled crates, at most 1 GiB) is in the folder `evcxr` beside it.");
     Ok(true)
+}
+
+/// What was removed, as the end of a sentence each.
+fn remove_all(ui: &Ui, store: &Store, kernels: Option<&Path>, own: &[PathBuf]) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    let mut remove = |folder: &Path, what: &str| -> Result<()> {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        removed.push(format!("{} ({what})", folder.display()));
+        Ok(())
+    };
+    let registered = kernels.into_iter().flat_map(|kernels| ["rust", "pinlab"].map(|name| kernels.join(name)));
+    for folder in registered.filter(|folder| folder.join(MARKER).is_file()) {
+        remove(&folder, "the kernel for other programs")?;
+    }
+    // A store of the user's own has these in it.
+    for folder in own.iter().filter(|folder| folder.as_path() != store.root() && folder.exists()) {
+        remove(folder, "sessions and signatures")?;
+    }
+    for name in [SESSIONS, JUPYTER] {
+        let folder = store.root().join(name);
+        if folder.exists() {
+            remove(&folder, if name == JUPYTER { "signatures" } else { "sessions" })?;
+        }
+    }
+    if store.clean(ui)? {
+        removed.push(format!("{} (all that was installed and compiled)", store.root().display()));
+    }
+    Ok(removed)
 }
 
 /// Gives fresh copies of notebooks.
@@ -241,6 +250,44 @@ mod tests {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let style = fs::read_to_string(project.join(SETTINGS).join("custom.css")).unwrap();
         assert!(style.contains("[data-jp-theme-light='false']"), "it follows the theme");
+    }
+
+    #[test]
+    fn clean_removes_all_that_was_made_and_names_it_and_nothing_of_the_users_own() {
+        let base = tempfile::tempdir().unwrap();
+        let file = |path: &str| {
+            let path = base.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        let made = [
+            "store/kernel-1.abcd/bin/evcxr_jupyter",
+            "store/kernel-1.ready",
+            "store/lock",
+            "store/warm/0123/ready",
+            "store/build/release/half",
+            "store/sessions/kernel-x/in-use",
+            "store/jupyter/nbsignatures.db",
+            "own/sessions/kernel-y/in-use",
+            "own/jupyter/notebook_secret",
+            "elsewhere/kernel-z/in-use",
+            "kernels/pinlab/pinlab.txt",
+        ];
+        made.iter().for_each(|path| file(path));
+        let users = ["kernels/rust/kernel.json", "evcxr/cache", "my-notebooks/00.ipynb"];
+        users.iter().for_each(|path| file(path));
+        let store = Store::at(base.path().join("store"));
+        let own = ["own", "elsewhere", "never-made"].map(|name| base.path().join(name));
+        let clean = || remove_all(&Ui::new(), &store, Some(&base.path().join("kernels")), &own).unwrap();
+        let said = clean().join("\n");
+        for path in made {
+            let top = path.split('/').take(if path.starts_with("kernels") { 2 } else { 1 }).collect::<Vec<_>>().join("/");
+            assert!(!base.path().join(&top).exists(), "{top}");
+            assert!(said.contains(&base.path().join(&top).display().to_string()), "{top} is not named in\n{said}");
+        }
+        assert!(said.contains("signatures"), "{said}");
+        assert!(users.iter().all(|path| base.path().join(path).is_file()));
+        assert!(clean().is_empty(), "the second time there is nothing");
     }
 
     #[test]

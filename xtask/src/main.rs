@@ -110,6 +110,19 @@ enum Part {
     },
     /// Two notebooks in a real browser only, with all that a reader may do in one of them; every notebook with `--browser`
     Browser,
+    /// Change cells at random, as readers do, and run them: nothing may hang, be left behind or cost the kernel.
+    /// Without names, also items of equal names in cells, and folders with odd names
+    Mutate {
+        /// Beginnings of names, such as 03
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// How many changed cells, over all these notebooks
+        #[arg(long, value_name = "N", default_value_t = verify::MUTATIONS)]
+        times: usize,
+        /// Where the numbers by chance begin: the same changes again
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
     /// Rewrite notebooks and their answers as they are kept: cells as rustfmt has them, prose with one sentence a line
     Format {
         /// Beginnings of names, such as 03
@@ -158,6 +171,7 @@ fn run(cli: Cli) -> Result<bool> {
             };
             let plan = match part {
                 None => plan,
+                Some(Part::Mutate { names, times, seed }) => return verify::mutate(project, &names, times, seed),
                 Some(Part::Format { names, check }) => return verify::format::run(project, &names, check),
                 Some(Part::Browser) => {
                     let browser = Some(all.unwrap_or(verify::Browser::Short));

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::jupyter::{End, Ran};
+
 /// The first code cell of every notebook: all the set-up there is.
 pub(crate) const FIRST_CELL: &str = r#":cache 1024
 :dep pinlab = { path = "../support-crate" }
@@ -208,6 +210,16 @@ impl Notebook {
         }
         file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(())
+    }
+
+    /// The same with what its code cells showed in a run.
+    pub(crate) fn with_runs(&self, runs: Vec<(usize, Ran)>) -> Result<Self> {
+        let outputs: Vec<_> = runs.iter().map(|(index, ran)| (*index, ran.outputs.clone())).collect();
+        let mut fresh = self.with_outputs(outputs)?;
+        for (index, ran) in runs {
+            (fresh.cells[index].seconds, fresh.cells[index].late) = (Some(ran.seconds), ran.end == End::TooLate);
+        }
+        Ok(fresh)
     }
 
     /// This notebook with other outputs for the cells at these places.

@@ -31,21 +31,16 @@ pub(crate) fn execute(
     mut on_cell: impl FnMut(usize),
 ) -> Result<Result<Notebook, Death>> {
     let mut kernel = server.kernel(folder)?;
-    let (mut outputs, mut times) = (Vec::new(), Vec::new());
+    let mut runs = Vec::new();
     for cell in notebook.code() {
         on_cell(cell.index);
         let ran = kernel.run(&cell.source, &cell.id, Duration::from_secs(cell.limit()))?;
         if let End::Death(message) = ran.end {
             return Ok(Err(Death { cell: cell.index, message }));
         }
-        outputs.push((cell.index, ran.outputs));
-        times.push((cell.index, ran.seconds, ran.end == End::TooLate));
+        runs.push((cell.index, ran));
     }
-    let mut fresh = notebook.with_outputs(outputs)?;
-    for (index, seconds, late) in times {
-        (fresh.cells[index].seconds, fresh.cells[index].late) = (Some(seconds), late);
-    }
-    Ok(Ok(fresh))
+    Ok(Ok(notebook.with_runs(runs)?))
 }
 
 /// The same in a server of its own, whose kernel compiles in the folder `session`, which is kept.

@@ -6,6 +6,7 @@
 mod answers;
 mod bless;
 mod browser;
+mod equal_names;
 mod folded;
 pub(crate) mod format;
 mod judge;
@@ -13,6 +14,7 @@ mod mask;
 mod miri;
 mod mutator;
 mod notebooks;
+mod odd_folders;
 mod page;
 mod shape;
 mod steps;
@@ -20,6 +22,8 @@ mod targets;
 mod terms;
 mod trials;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 
 use anyhow::Result;
@@ -44,6 +48,9 @@ pub(crate) struct Plan {
     /// Of the notebooks, try the answers and nothing else.
     pub(crate) only_answers: bool,
 }
+
+/// How many cells are changed and run by `--full`, over all notebooks.
+pub(crate) const MUTATIONS: usize = 200;
 
 /// How much is tried in a browser.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,7 +96,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
             &ui,
             project,
             wanted,
-            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers },
+            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers, apart: plan.full },
         )?;
         tally.add(notebooks);
         times = table;
@@ -100,13 +107,33 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     if plan.full {
         tally.add(steps::run(&ui, project, steps::FULL)?);
         tally.add(miri::run(&ui, project)?);
-        tally.add(mutator::run(&ui, project)?);
+        tally.add(mutator::run(&ui, project, &[], MUTATIONS, by_chance())?);
+        tally.add(equal_names::run(&ui, project, by_chance())?);
+        tally.add(odd_folders::run(&ui, project)?);
     }
     if !times.is_empty() {
         ui.say(format!("\n{times}"));
     }
     ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
+}
+
+/// Runs changed cells of these notebooks, and nothing else; true if the lab survived them.
+pub(crate) fn mutate(project: &Path, names: &[String], times: usize, seed: Option<u64>) -> Result<bool> {
+    let ui = Ui::new();
+    let seed = seed.unwrap_or_else(by_chance);
+    let mut tally = mutator::run(&ui, project, names, times, seed)?;
+    if names.is_empty() || times == 0 {
+        tally.add(equal_names::run(&ui, project, seed)?);
+        tally.add(odd_folders::run(&ui, project)?);
+    }
+    ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
+    Ok(tally.failed == 0)
+}
+
+/// Where numbers by chance begin: of those that the standard library keeps its hash maps safe with.
+fn by_chance() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Verifies that the code holds on other systems, as far as this machine can tell.

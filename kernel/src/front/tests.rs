@@ -142,6 +142,7 @@ struct Client {
     control: (DealerSendHalf, DealerRecvHalf),
     stdin: (DealerSendHalf, DealerRecvHalf),
     iopub: SubSocket,
+    file: File,
     front: JoinHandle<Result<ExitCode>>,
 }
 
@@ -191,6 +192,7 @@ impl Client {
             control: dealer("control").await,
             stdin: dealer("stdin").await,
             iopub,
+            file: file.clone(),
             front,
         };
         // What is published before the front knows of the subscription is lost, as with every such socket.
@@ -202,6 +204,11 @@ impl Client {
                 return client;
             }
         }
+    }
+
+    /// Another client of the same kernel.
+    async fn another(&self) -> Self {
+        Self::connect(&self.file, "another", tokio::spawn(std::future::pending())).await
     }
 
     async fn ask(&mut self, msg_type: &str, content: &Value) -> String {
@@ -415,4 +422,60 @@ fn it_ends_when_it_is_asked_to_even_in_the_middle_of_a_cell() {
             assert!(start.elapsed() < Duration::from_secs(3));
         });
     }
+}
+
+#[test]
+fn two_clients_have_their_own_answers_and_both_hear_all() {
+    with_front(&[], async |client| {
+        let mut other = client.another().await;
+        for _ in 0..10 {
+            let (first, second) = (client.execute("late 3").await, other.execute("late 1").await);
+            for client in [&mut *client, &mut other] {
+                let mut heard = client.published_until_idle(&first).await;
+                heard.extend(client.published_until_idle(&second).await);
+                for (id, line) in [(&first, "late 3"), (&second, "late 1")] {
+                    let printed: Vec<_> = heard.iter().filter(|(_, what)| what == line).collect();
+                    assert_eq!(printed, [&(id.clone(), line.to_owned())]);
+                }
+            }
+            assert_eq!(client.reply().await.parent.msg_id, first);
+            assert_eq!(other.reply().await.parent.msg_id, second);
+        }
+    });
+}
+
+#[test]
+fn a_client_that_vanishes_costs_its_answer_and_nothing_else() {
+    with_front(&[], async |client| {
+        for code in ["late 50", "lines 2000", "ask"] {
+            let mut other = client.another().await;
+            other.execute(code).await;
+            if code != "ask" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            drop(other);
+            if code == "ask" {
+                // Nobody is left who could answer it; what frees it in any case is an interrupt.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                client.ask("interrupt_request", &json!({})).await;
+            }
+            assert_eq!(client.lines("late 1").await, ["late 1"]);
+        }
+    });
+}
+
+#[test]
+fn a_completion_is_answered_while_a_cell_runs_and_others_wait() {
+    with_front(&[], async |client| {
+        client.lines("nothing").await;
+        let asks = client.execute("ask").await;
+        let waits = client.execute("late 1").await;
+        let question = Message::parse(client.stdin.1.recv().await.unwrap()).unwrap();
+        let completes = client.ask("complete_request", &json!({"code": "a", "cursor_pos": 1})).await;
+        assert_eq!(client.reply().await.parent.msg_id, completes);
+        let answer = client.signer.make("input_reply", vec![], &question.parts[0], &json!({"value": "42"}));
+        client.stdin.0.send(answer.frames()).await.unwrap();
+        assert_eq!(client.reply().await.parent.msg_id, asks);
+        assert_eq!(client.reply().await.parent.msg_id, waits);
+    });
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
 use super::judge::{self, Places};
 use super::{Tally, outcome};
@@ -35,7 +36,8 @@ const MODEL: &str = "02";
 
 /// What is taken from a reader's hands, in this order: the page is left as the next one needs it.
 type Check = fn(&Page<'_>, &Notebook) -> Result<()>;
-const READER: [(&str, Check); 5] = [
+const READER: [(&str, Check); 6] = [
+    ("no line is lost, or in the wrong cell", lines),
     ("a cell is added and edited", edit),
     ("an exercise is solved", solve),
     ("a cell is interrupted", interrupt),
@@ -72,6 +74,8 @@ pub(super) fn run(ui: &Ui, project: &Path, all: bool) -> Result<Tally> {
         outcome(ui, result.is_ok(), &format!("in the browser: {what}"), seconds, &details);
         tally.count(result.is_ok());
     };
+    check("who has no token, or comes by another name, is refused", &|| server.refuses_strangers());
+    check("a script in a notebook that somebody has put there does not run", &|| planted(&page, copy.path()));
     for path in notebook::list(&project.join("notebooks"))? {
         let notebook = Notebook::read(&path)?;
         if !all && !SHORT.iter().any(|start| notebook.name.starts_with(start)) {
@@ -137,6 +141,54 @@ fn open_and_run(page: &Page<'_>, committed: &Notebook, places: &Places) -> Resul
     wrong
         .extend(page.pictures_that_are_not_there()?.into_iter().map(|cell| format!("the picture of cell [{cell}] is not there")));
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// A notebook with an output that runs a script, if it may.
+fn planted(page: &Page<'_>, folder: &Path) -> Result<()> {
+    let output = json!({"output_type": "display_data", "metadata": {},
+        "data": {"text/html": "<b>planted</b><script>window.pinlabPlanted = true</script><img src=x onerror='window.pinlabPlanted = true'>"}});
+    let text = json!({
+        "cells": [{"cell_type": "code", "id": "planted", "metadata": {}, "execution_count": 1, "outputs": [output], "source": "1"}],
+        "metadata": {"kernelspec": {"name": "rust", "display_name": "Rust", "language": "rust"}}, "nbformat": 4, "nbformat_minor": 5,
+    });
+    fs::write(folder.join("99-planted.ipynb"), text.to_string())?;
+    page.open("99-planted")?;
+    let ran = page
+        .script("await new Promise(resolve => setTimeout(resolve, 1000)); return window.pinlabPlanted === true", json!(null))?;
+    page.close()?;
+    ensure!(ran == false, "it has run");
+    Ok(())
+}
+
+/// How often each of the cells is run whose lines the kernel alone loses more often than not.
+const TIMES: usize = 10;
+
+/// What such cells print, by JupyterLab's own client: all of it, each line in its cell, a panic after what came before it.
+fn lines(page: &Page<'_>, _: &Notebook) -> Result<()> {
+    let times = std::env::var("PINLAB_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(TIMES);
+    let mut wrong = Vec::new();
+    for number in 0..times {
+        let panicked = format!("panicked at line 1 of this cell: boom {number}\n");
+        let cells = json!([
+            [format!("panic!(\"boom {number}\")"), panicked, ""],
+            [
+                format!("{{ println!(\"a {number}\"); eprintln!(\"b {number}\"); }};"),
+                format!("a {number}\n"),
+                format!("b {number}\n")
+            ],
+            [
+                format!(
+                    "println!(\"first {number}\"); eprintln!(\"error {number}\"); println!(\"second {number}\"); panic!(\"boom {number}\");"
+                ),
+                format!("first {number}\nsecond {number}\n{panicked}"),
+                format!("error {number}\n"),
+            ],
+        ]);
+        let found = page.run_aside(cells)?;
+        wrong.extend(found.as_array().into_iter().flatten().map(ToString::to_string));
+    }
+    ensure!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 3 * times, wrong.join("\n"));
     Ok(())
 }
 

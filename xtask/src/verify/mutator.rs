@@ -2,26 +2,25 @@
 //! interrupted while they run. Whatever they do, the lab must survive it: they come to an end, the kernel lives, and when
 //! it has ended nothing of it is left.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Result;
+use pinlab_kernel::session;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::judge;
 use super::{Tally, outcome};
 use crate::jupyter::{End, Kernel, Server};
-use crate::notebook::{self, Cell, Notebook};
+use crate::notebook::{Cell, Notebook};
 use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;
-
-/// How many cells are changed and run, over all notebooks.
-const TIMES: usize = 200;
 
 /// What the server and all that it starts have in their environment, so that strays are found.
 const MARK: &str = "PINLAB_MUTATOR";
@@ -35,28 +34,27 @@ enum Mutation {
     Interrupt(Duration),
 }
 
-/// Runs changed cells in all notebooks: one check each, and one for what is left of it.
-pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
+/// Runs `times` changed cells in these notebooks (all, if no name is given): one check each, of its cells and of what is left of them.
+pub(super) fn run(ui: &Ui, project: &Path, names: &[String], times: usize, seed: u64) -> Result<Tally> {
     let lab = setup::ensure(ui, project)?;
-    let paths = notebook::list(&project.join("notebooks"))?;
-    let seed = std::env::var("PINLAB_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x9e37_79b9_7f4a_7c15);
-    ui.say(format!("...   {TIMES} changed cells (PINLAB_SEED={seed} does the same again)"));
-    let mut chance = Chance(seed | 1);
+    let paths = super::notebooks::course(project, names)?;
+    ui.say(format!("...   {times} changed cells; the same again: cargo verify mutate --times {times} --seed {seed}"));
+    let mut chance = Chance::new(seed);
     let mut tally = Tally::default();
     let temporary = tempfile::tempdir()?;
-    let mark = seed.to_string();
+    let mark = format!("{}-{seed}", std::process::id());
     let environment =
         [(MARK, OsStr::new(&mark)), ("TMPDIR", temporary.path().as_os_str()), ("TMP", temporary.path().as_os_str())];
     let server = Server::start(&lab, project, &environment)?;
+    let places = Traces { temporary: temporary.path(), sessions: session::sessions()?, mark, server: server.process() };
     for (position, path) in paths.iter().enumerate() {
         let notebook = Notebook::read(path)?;
-        let times = TIMES * (position + 1) / paths.len() - TIMES * position / paths.len();
-        let activity = ui.start(&format!("{} with {times} changed cells", notebook.name));
-        let before = entries(temporary.path());
-        let mut wrong = play(&server, &notebook, times, &mut chance, |what| activity.tell(what))?;
-        wrong.extend(left_behind(&before, temporary.path(), &mark, server.process()));
+        let times = times * (position + 1) / paths.len() - times * position / paths.len();
         let what = format!("{} with {times} changed cells", notebook.name);
+        let activity = ui.start(&what);
+        let before = places.folders();
+        let mut wrong = play(&server, &notebook, times, &mut chance, |what| activity.tell(what))?;
+        wrong.extend(places.left_behind(&before));
         outcome(ui, wrong.is_empty(), &what, activity.end(), &wrong.join("\n"));
         tally.count(wrong.is_empty());
     }
@@ -118,9 +116,14 @@ fn run_one(kernel: &mut Kernel<'_>, cell: Option<&Cell>, wrong: &mut Vec<String>
 }
 
 /// Numbers by chance, always the same ones for the same beginning (xorshift).
-struct Chance(u64);
+pub(super) struct Chance(u64);
 
 impl Chance {
+    pub(super) fn new(seed: u64) -> Self {
+        // The generator stays where it is at 0.
+        Self((seed ^ 0x9e37_79b9_7f4a_7c15).max(1))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -128,7 +131,7 @@ impl Chance {
         self.0
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 }
@@ -220,25 +223,37 @@ fn mutate(cell: &str, chance: &mut Chance) -> Mutation {
     }
 }
 
-fn entries(folder: &Path) -> Vec<String> {
-    let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+/// Where something may be left.
+struct Traces<'a> {
+    temporary: &'a Path,
+    sessions: PathBuf,
+    /// What is in the environment of all that the server starts.
+    mark: String,
+    server: u32,
 }
 
-/// Folders and processes that were not there before and are there when the kernel has ended.
-fn left_behind(before: &[String], temporary: &Path, mark: &str, server: u32) -> Vec<String> {
-    let mut left = Vec::new();
-    for _ in 0..50 {
-        left = entries(temporary).into_iter().filter(|name| !before.contains(name)).collect();
-        left = left.into_iter().map(|name| format!("  left behind in the temporary folder: {name}")).collect();
-        left.extend(strays(mark, server).into_iter().map(|process| format!("  still running: {process}")));
-        if left.is_empty() {
-            break;
-        }
-        // The kernel ends in its own time.
-        std::thread::sleep(Duration::from_millis(100));
+impl Traces<'_> {
+    /// What is in the temporary folder, and the sessions that nobody uses.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries(self.temporary).chain(entries(&self.sessions).filter(|path| session::is_abandoned(path))).collect()
     }
-    left
+
+    /// Folders and processes that were not there before and are there when the kernel has ended.
+    fn left_behind(&self, before: &BTreeSet<PathBuf>) -> Vec<String> {
+        let mut left = Vec::new();
+        for _ in 0..50 {
+            let folders = self.folders();
+            left = folders.difference(before).map(|path| format!("  left behind: {}", path.display())).collect();
+            left.extend(strays(&self.mark, self.server).into_iter().map(|process| format!("  still running: {process}")));
+            if left.is_empty() {
+                break;
+            }
+            // The kernel ends in its own time.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        left
+    }
 }
 
 /// The processes with the mark in their environment, but for the server; only Linux tells.
@@ -275,7 +290,7 @@ mod tests {
     #[test]
     fn every_kind_of_change_comes_up_and_the_commands_stay() {
         let cell = ":dep x = \"1\"\nlet a = 7;\nlet b = \"x\";\nf(a);";
-        let mut chance = Chance(12345);
+        let mut chance = Chance::new(12345);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
             match mutate(cell, &mut chance) {
@@ -294,19 +309,27 @@ mod tests {
 
     #[test]
     fn the_same_beginning_gives_the_same_changes() {
-        let all = |seed| (0..20).map(|_| Chance(seed).next()).collect::<Vec<_>>();
+        let all = |seed| {
+            let mut chance = Chance::new(seed);
+            (0..20).map(|_| format!("{:?}", mutate("f(1);\ng(\"x\");", &mut chance))).collect::<Vec<_>>()
+        };
         assert_eq!(all(7), all(7));
+        assert_ne!(all(7), all(8));
     }
 
     #[test]
-    fn what_is_left_in_the_folder_is_found() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("before"), "").unwrap();
-        let before = entries(folder.path());
-        assert!(left_behind(&before, folder.path(), "nobody has this mark", 0).is_empty());
-        fs::create_dir(folder.path().join("after")).unwrap();
-        let left = left_behind(&before, folder.path(), "nobody has this mark", 0);
-        assert!(left.len() == 1 && left[0].ends_with(": after"), "{left:?}");
+    fn what_is_left_in_a_folder_is_found() {
+        let (temporary, sessions) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(temporary.path().join("before"), "").unwrap();
+        let mark = "nobody has this mark".to_owned();
+        let traces = Traces { temporary: temporary.path(), sessions: sessions.path().to_owned(), mark, server: 0 };
+        let before = traces.folders();
+        assert!(traces.left_behind(&before).is_empty());
+        fs::create_dir(temporary.path().join("after")).unwrap();
+        fs::create_dir(sessions.path().join("kernel-x")).unwrap();
+        fs::File::create(sessions.path().join("kernel-x/in-use")).unwrap();
+        let left = traces.left_behind(&before);
+        assert!(left.len() == 2 && left.iter().all(|line| line.ends_with("after") || line.ends_with("kernel-x")), "{left:?}");
     }
 
     #[cfg(target_os = "linux")]

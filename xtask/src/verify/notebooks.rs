@@ -43,6 +43,8 @@ pub(super) struct Wish {
     pub(super) bless: bool,
     /// Try the answers and nothing else.
     pub(super) only_answers: bool,
+    /// Run each in a kernel of its own, and its answers in another, even where one kernel shows the same.
+    pub(super) apart: bool,
 }
 
 /// One run of one notebook.
@@ -52,6 +54,8 @@ enum Job {
     Run(Notebook),
     /// With answers in it.
     Trials(Notebook, Trials),
+    /// Both in one kernel: that takes half the time. If anything differs, the run is done again, as it is: that is what counts.
+    Both(Notebook, Trials),
 }
 
 /// What came of a [`Job`].
@@ -98,6 +102,11 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
                     report(ui, &notebook.name, &format!("{}: its file", notebook.name), &verdict);
                     tally.add(verdict.count());
                 }
+                let together = !(trials.is_empty() || wish.only_answers || wish.apart || wish.bless) && wish.times == 1;
+                if together {
+                    jobs.push_back(Job::Both(notebook, trials));
+                    continue;
+                }
                 if !wish.only_answers {
                     jobs.extend((0..wish.times).map(|_| Job::Run(notebook.clone())));
                 }
@@ -131,8 +140,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
                     let Some(job) = queue.lock().expect("no holder panics").pop_front() else {
                         break;
                     };
-                    let verdict = stage.play(&job);
-                    if sender.send((job, verdict)).is_err() {
+                    if stage.play(job).into_iter().any(|done| sender.send(done).is_err()) {
                         break;
                     }
                 }
@@ -216,13 +224,13 @@ fn say_missing(ui: &Ui, name: &str, missing: &[String]) {
 impl Job {
     fn notebook(&self) -> &Notebook {
         match self {
-            Self::Run(notebook) | Self::Trials(notebook, _) => notebook,
+            Self::Run(notebook) | Self::Trials(notebook, _) | Self::Both(notebook, _) => notebook,
         }
     }
 
     fn title(&self) -> String {
         match self {
-            Self::Run(notebook) => notebook.name.clone(),
+            Self::Run(notebook) | Self::Both(notebook, _) => notebook.name.clone(),
             Self::Trials(notebook, _) => format!("{} with answers", notebook.name),
         }
     }
@@ -230,7 +238,7 @@ impl Job {
     fn done(&self, verdict: &Verdict) -> String {
         match (self, verdict.blessed) {
             (Self::Run(_), true) => format!("{}: outputs written back", self.title()),
-            (Self::Run(_), false) => self.title(),
+            (Self::Run(_) | Self::Both(..), _) => self.title(),
             (Self::Trials(..), _) => format!("{} ({})", self.title(), verdict.checks),
         }
     }
@@ -244,11 +252,39 @@ impl Verdict {
 }
 
 impl Stage<'_> {
-    fn play(&self, job: &Job) -> Result<Verdict> {
+    fn play(&self, job: Job) -> Vec<(Job, Result<Verdict>)> {
         match job {
-            Job::Run(notebook) => self.judge_run(notebook),
-            Job::Trials(notebook, trials) => self.judge_trials(job, notebook, trials),
+            Job::Run(ref notebook) => {
+                let verdict = self.judge_run(notebook);
+                vec![(job, verdict)]
+            }
+            Job::Trials(ref notebook, ref trials) => {
+                let verdict = self.judge_trials(&job.title(), notebook, trials).map(|(mut verdict, fresh)| {
+                    let cells = fresh.iter().flat_map(Notebook::code);
+                    verdict.failures.extend(cells.flat_map(|cell| judge::conduct(cell, &cell.outputs, self.places)));
+                    verdict
+                });
+                vec![(job, verdict)]
+            }
+            Job::Both(notebook, trials) => {
+                let tried = self.judge_trials(&notebook.name, &notebook, &trials);
+                let (tried, run) = match tried {
+                    Ok((tried, fresh)) => (Ok(tried), self.judge_shown(&notebook, fresh)),
+                    Err(error) => (Err(error), self.judge_run(&notebook)),
+                };
+                vec![(Job::Run(notebook.clone()), run), (Job::Trials(notebook, trials), tried)]
+            }
         }
+    }
+
+    /// What a notebook showed among its answers, if that is what it must show; else what it shows in a kernel of its own.
+    fn judge_shown(&self, committed: &Notebook, fresh: Result<Notebook, Death>) -> Result<Verdict> {
+        if let Ok(fresh) = fresh
+            && judge::run(committed, &fresh, self.places)?.is_empty()
+        {
+            return Ok(Verdict { checks: 1, times: times(&fresh), ..Verdict::default() });
+        }
+        self.judge_run(committed)
     }
 
     fn judge_run(&self, committed: &Notebook) -> Result<Verdict> {
@@ -261,7 +297,7 @@ impl Stage<'_> {
                 return Ok(verdict);
             }
         };
-        verdict.times = fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect();
+        verdict.times = times(&fresh);
         verdict.failures = judge::run(committed, &fresh, self.places)?;
         if self.bless && verdict.failures.iter().all(|failure| failure.blessable) {
             self.bless(committed, &fresh, &mut verdict)?;
@@ -295,11 +331,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn judge_trials(&self, job: &Job, notebook: &Notebook, trials: &Trials) -> Result<Verdict> {
-        let activity = self.ui.start(&job.title());
+    /// The answers, and what the notebook showed among them.
+    fn judge_trials(&self, title: &str, notebook: &Notebook, trials: &Trials) -> Result<(Verdict, Result<Notebook, Death>)> {
+        let activity = self.ui.start(title);
         let mut turn = Some(self.first_cell.lock().expect("no holder panics"));
         let mut steps = 0;
-        let tried = trials::run(self.server, notebook, trials, self.places, |step| {
+        let (tried, fresh) = trials::run(self.server, notebook, trials, |step| {
             steps += 1;
             if steps > 1 {
                 turn.take();
@@ -307,8 +344,9 @@ impl Stage<'_> {
             activity.tell(step);
         })?;
         let checks = tried.len();
-        let failures = tried.into_iter().filter_map(|tried| tried.failure).collect();
-        Ok(Verdict { failures, checks, seconds: activity.end(), ..Verdict::default() })
+        let mut failures: Vec<Failure> = tried.into_iter().filter_map(|tried| tried.failure).collect();
+        failures.extend(fresh.as_ref().err().map(|death| died(notebook, death)));
+        Ok((Verdict { failures, checks, seconds: activity.end(), ..Verdict::default() }, fresh))
     }
 
     /// A run in a fresh kernel, and how long it took.
@@ -326,6 +364,11 @@ impl Stage<'_> {
         })?;
         Ok((run, activity.end()))
     }
+}
+
+/// Seconds and label of every cell of a run.
+fn times(fresh: &Notebook) -> Vec<(f64, String)> {
+    fresh.code().filter_map(|cell| Some((cell.seconds?, cell.label()))).collect()
 }
 
 fn died(committed: &Notebook, death: &Death) -> Failure {

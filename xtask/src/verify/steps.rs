@@ -104,6 +104,7 @@ pub(super) const FULL: &[Step] = &[
         "tests that take minutes",
         &["test", "--release", "--package", "pinlab", "--test", "many", "--test", "model", "--", "--ignored"],
     ),
+    cargo("other items by chance", &["test", "--package", "pinlab", "--test", "probes_items", "--", "--ignored", "--nocapture"]),
     cargo(
         "memory used again",
         watched!(["test"] ["--release"] "foreign_code" "once_broken" "lifetime" "panics" "combinations" "wakeups" "scheduling"),

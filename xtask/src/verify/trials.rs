@@ -1,7 +1,7 @@
 //! Tries answers in a running notebook: those to exercises, in the starters' places, and the folded ones below "Change it".
 //!
 //! ```text
-//! cell, cell, answer, check, answer, check, …, solution, check, cell, folded answer, cell, …
+//! cell, cell, starter, check, solution, check, answer and check, …, starter, cell, folded answer, cell, …
 //! ```
 //!
 //! One kernel tries them all, like a reader who does not give up. One that takes the kernel's variables with it, by a crash or
@@ -11,14 +11,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::answers::Answer;
 use super::folded::{Ending, Folded};
-use super::judge::{self, Failure, Places};
+use super::judge::{self, Failure};
 use super::mask;
 use crate::jupyter::{End, Kernel, Ran, Server};
-use crate::notebook::{Cell, Exercise, Notebook, Role};
+use crate::notebook::{Cell, Exercise, Notebook};
 use crate::outputs::sections;
+use crate::runner::Death;
 
 /// The longest that an answer or a check may take, if the cell's rules do not say otherwise.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,44 +45,42 @@ pub(super) struct Tried {
     pub(super) failure: Option<Failure>,
 }
 
-/// Tries them all. `on_step` is told what comes next.
+/// Runs the notebook and tries them all. `on_step` is told what comes next. Of each cell, what it showed as it is; or why the kernel died.
 pub(super) fn run(
     server: &Server,
     notebook: &Notebook,
     trials: &Trials,
-    places: &Places,
     mut on_step: impl FnMut(&str),
-) -> Result<Vec<Tried>> {
+) -> Result<(Vec<Tried>, Result<Notebook, Death>)> {
     let folder = notebook.path.parent().unwrap_or(Path::new("."));
     let mut bench = Bench { kernel: server.kernel(folder)?, cells: Vec::new() };
-    let mut tried = Vec::new();
+    let (mut tried, mut shown) = (Vec::new(), Vec::new());
     for cell in notebook.code() {
         on_step(&cell.label());
-        let exercise = |role: Role| trials.exercises.iter().find(|exercise| exercise.cell(role) == Some(cell.index));
-        let mut code = cell.source.as_str();
-        if let Some(exercise) = exercise(Role::Starter) {
-            for answer in trials.answers.iter().filter(|answer| answer.exercise == exercise.name) {
+        let ran = bench.cell(cell)?;
+        if let End::Death(message) = ran.end {
+            return Ok((tried, Err(Death { cell: cell.index, message })));
+        }
+        shown.push((cell.index, ran));
+        if let Some(exercise) = trials.exercises.iter().find(|exercise| exercise.check == cell.index) {
+            let solution = Answer {
+                exercise: exercise.name.clone(),
+                title: "the solution below it".to_owned(),
+                code: exercise.solution.clone(),
+                hint: None,
+            };
+            let answers = trials.answers.iter().filter(|answer| answer.exercise == exercise.name);
+            for (position, answer) in [&solution].into_iter().chain(answers).enumerate() {
                 on_step(&format!("{}, {}", answer.exercise, answer.title));
-                let wrong = bench.answer(notebook, exercise, answer)?;
+                // One that counts a cell at a time: what the notebook has.
+                let wrong = bench.answer(notebook, exercise, answer, position > 0)?;
                 let what = |why: String| format!("exercise `{}`, answer `{}`: {why}", answer.exercise, answer.title);
-                let check = &notebook.cells[exercise.check];
-                tried.push(Tried { failure: wrong.map(|why| Failure::of(check, what(why))) });
+                tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
             }
-            code = &exercise.solution;
-        }
-        let ran = bench.cell(cell, code)?;
-        if let End::Death(message) = &ran.end {
-            let what = format!("the kernel died here, and nothing after it was tried:\n{message}");
-            tried.push(Tried { failure: Some(Failure::of(cell, what)) });
-            return Ok(tried);
-        }
-        let cell = &Cell { late: ran.end == End::TooLate, ..cell.clone() };
-        let failures = judge::conduct(cell, &ran.outputs, places);
-        tried.extend(failures.into_iter().map(|failure| Tried { failure: Some(failure) }));
-        if let Some(exercise) = exercise(Role::Check) {
-            let wrong = judge::verdict(&ran.outputs, true);
-            let what = |why| format!("exercise `{}`, its solution: {why}", exercise.name);
-            tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
+            // What comes later finds what it finds in a notebook that nobody has solved.
+            for cell in notebook.code().filter(|cell| (exercise.starter..exercise.check).contains(&cell.index)) {
+                bench.attempt(cell, &cell.source)?;
+            }
         }
         for folded in trials.folded.iter().filter(|folded| folded.after == cell.index) {
             on_step(&format!("a change to {}", cell.label()));
@@ -89,7 +89,7 @@ pub(super) fn run(
             tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
         }
     }
-    Ok(tried)
+    Ok((tried, Ok(notebook.with_runs(shown)?)))
 }
 
 /// A kernel, and the cells of the notebook that have been run in it.
@@ -101,10 +101,10 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Runs a cell of the notebook.
-    fn cell(&mut self, cell: &Cell, code: &str) -> Result<Ran> {
+    fn cell(&mut self, cell: &Cell) -> Result<Ran> {
         let limit = Duration::from_secs(cell.limit());
-        self.cells.push((code.to_owned(), cell.id.clone(), limit));
-        self.kernel.run(code, &cell.id, limit)
+        self.cells.push((cell.source.clone(), cell.id.clone(), limit));
+        self.kernel.run(&cell.source, &cell.id, limit)
     }
 
     /// Runs something in the place of a cell.
@@ -123,12 +123,22 @@ impl Bench<'_> {
     }
 
     /// What is wrong with an answer to an exercise, or with what the check says of it.
-    fn answer(&mut self, notebook: &Notebook, exercise: &Exercise, answer: &Answer) -> Result<Option<String>> {
+    fn answer(&mut self, notebook: &Notebook, exercise: &Exercise, answer: &Answer, at_once: bool) -> Result<Option<String>> {
         let mut steps = vec![("the answer", &notebook.cells[exercise.starter], answer.code.as_str())];
         let between = notebook.code().filter(|cell| (exercise.starter + 1..exercise.check).contains(&cell.index));
         steps.extend(between.map(|cell| ("a cell between it and the check", cell, cell.source.as_str())));
         let check = &notebook.cells[exercise.check];
         steps.push(("the check", check, check.source.as_str()));
+        // One cell of both takes half the time. What it finds wrong is looked at again, a cell at a time: that is what counts.
+        if let Some(code) = together(steps.iter().map(|(_, _, code)| *code)).filter(|_| at_once) {
+            let ran = self.attempt(check, &code)?;
+            if failed(&ran).is_none() && misjudged(answer, &ran.outputs).is_none() {
+                return Ok(None);
+            }
+            if is_lost(&ran) {
+                self.afresh()?;
+            }
+        }
         let mut outputs = Vec::new();
         for (who, cell, code) in steps {
             let ran = self.attempt(cell, code)?;
@@ -138,12 +148,7 @@ impl Bench<'_> {
             }
             outputs = ran.outputs;
         }
-        Ok(judge::verdict(&outputs, answer.hint.is_none()).or_else(|| {
-            let hint = answer.hint.as_deref()?;
-            let said: String = sections(&outputs).into_iter().map(|section| section.text + "\n").collect();
-            let is_said = mask::loosely(&said).contains(&mask::loosely(hint));
-            (!is_said).then(|| format!("the check must give the hint\n  {hint}\nbut says:\n{}", said.trim()))
-        }))
+        Ok(misjudged(answer, &outputs))
     }
 
     /// What is wrong with a folded answer.
@@ -151,8 +156,7 @@ impl Bench<'_> {
         let ran = self.attempt(cell, &folded.code)?;
         let shown = sections(&ran.outputs);
         let how = failed(&ran);
-        let lost = ran.end != End::Reply || judge::failure(&shown).is_some_and(|(how, _)| how == "crashes");
-        if lost {
+        if is_lost(&ran) {
             self.afresh()?;
         }
         let text: String = shown.iter().map(|section| section.text.clone() + "\n").collect();
@@ -176,6 +180,30 @@ impl Bench<'_> {
         Ok(not_shown(&folded.shows, &text)
             .map(|line| format!("it must show, in this order,\n  {line}\nbut shows:\n{}", text.trim())))
     }
+}
+
+/// Cells as one, where that means the same: no commands to the kernel, and no variables, which it moves from a cell to the next.
+fn together<'a>(cells: impl Iterator<Item = &'a str>) -> Option<String> {
+    let cells: Vec<&str> = cells.collect();
+    let (last, before) = cells.split_last()?;
+    let of_one_cell = |line: &str| line.starts_with(':') || line.starts_with("let ");
+    let is_apart = before.iter().any(|code| code.lines().any(of_one_cell)) || last.lines().any(|line| line.starts_with(':'));
+    (!is_apart).then(|| cells.join("\n"))
+}
+
+/// Why what a check says of an answer is not what it must say.
+fn misjudged(answer: &Answer, outputs: &[Value]) -> Option<String> {
+    judge::verdict(outputs, answer.hint.is_none()).or_else(|| {
+        let hint = answer.hint.as_deref()?;
+        let said: String = sections(outputs).into_iter().map(|section| section.text + "\n").collect();
+        let is_said = mask::loosely(&said).contains(&mask::loosely(hint));
+        (!is_said).then(|| format!("the check must give the hint\n  {hint}\nbut says:\n{}", said.trim()))
+    })
+}
+
+/// True if the kernel's variables are gone.
+fn is_lost(ran: &Ran) -> bool {
+    ran.end != End::Reply || judge::failure(&sections(&ran.outputs)).is_some_and(|(how, _)| how == "crashes")
 }
 
 /// How something has failed, as the end of a sentence.
@@ -229,6 +257,16 @@ mod tests {
 
     fn failed_with_crash() -> serde_json::Value {
         crate::crafted::failed("Subprocess terminated with status: signal: 11 (SIGSEGV)")
+    }
+
+    #[test]
+    fn cells_are_run_as_one_only_where_that_means_the_same() {
+        let one = |cells: &[&str]| together(cells.iter().copied());
+        assert_eq!(one(&["fn f() {}", "{\n    let a = f();\n}"]).unwrap(), "fn f() {}\n{\n    let a = f();\n}");
+        assert_eq!(one(&["fn f() {}", "let a = f();"]).unwrap(), "fn f() {}\nlet a = f();");
+        assert_eq!(one(&["let a = Box::new(1);", "a"]), None);
+        assert_eq!(one(&["fn f() {}", ":opt 0\nf()"]), None);
+        assert_eq!(one(&[":dep x = \"1\"\nfn f() {}", "f()"]), None);
     }
 
     #[test]

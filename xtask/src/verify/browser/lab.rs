@@ -57,6 +57,25 @@ impl Jupyter {
     }
 }
 
+impl Jupyter {
+    /// It answers nobody without its token, and nobody who has come by another host's name.
+    pub(super) fn refuses_strangers(&self) -> Result<()> {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let url = format!("{}/api/contents", self.address);
+        let own = agent.get(&url).header("Authorization", format!("token {}", self.token)).call()?;
+        ensure!(own.status() == 200, "with the token it says {}", own.status());
+        let without = agent.get(&url).call()?;
+        ensure!(without.status() == 403, "without the token it says {}", without.status());
+        let renamed = agent
+            .get(&url)
+            .header("Authorization", format!("token {}", self.token))
+            .header("Host", "somewhere.example")
+            .call()?;
+        ensure!(renamed.status() == 403, "for another host it says {}", renamed.status());
+        Ok(())
+    }
+}
+
 impl Drop for Jupyter {
     fn drop(&mut self) {
         let url = format!("{}/api/shutdown?token={}", self.address, self.token);
@@ -251,6 +270,27 @@ impl<'a> Page<'a> {
         thread::sleep(Duration::from_secs(3));
         self.script("await app.commands.execute('notebook:interrupt-kernel'); return null", json!(null))?;
         self.said_at_last()
+    }
+
+    /// Runs cells that are in no notebook, each `[code, stdout, stderr]`; those that show something else, and what.
+    pub(super) fn run_aside(&self, cells: Value) -> Result<Value> {
+        self.script(
+            "const kernel = panel.sessionContext.session.kernel;
+             const wrong = [];
+             for (const [code, stdout, stderr] of args) {
+                const said = {stdout: '', stderr: '', other: ''};
+                const future = kernel.requestExecute({code, stop_on_error: false});
+                future.onIOPub = message => {
+                    const kind = message.header.msg_type;
+                    if (kind === 'stream') said[message.content.name] += message.content.text;
+                    else if (['error', 'display_data', 'execute_result'].includes(kind)) said.other += JSON.stringify(message.content);
+                };
+                await future.done;
+                if (said.stdout !== stdout || said.stderr !== stderr || said.other !== '') wrong.push({code, said});
+             }
+             return wrong",
+            cells,
+        )
     }
 
     fn type_new(&self, code: &str) -> Result<()> {
