@@ -84,15 +84,15 @@ mod tests {
         assert!(!folder.path().join("init.evcxr").exists());
     }
 
-    /// The hook in a program of its own, with the kernel's name for a cell's code.
-    #[test]
-    fn the_calls_are_shown_on_demand_from_the_panic_to_the_cell() {
+    /// The hook in a program of its own, which has the kernel's name for a cell's code; its output, with calls or without.
+    fn says(main: &str, calls: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let program = format!(
-            "{HOOK}\n#[inline(never)] fn inner(boom: bool) {{ if boom {{ panic!(\"boom\") }} }}\n\
+            "{}\n#[inline(never)] fn inner(boom: bool) {{ if boom {{ panic!(\"boom\") }} }}\n\
              #[inline(never)] fn outer() {{ inner(true); std::hint::black_box(()); }}\n\
              #[inline(never)] fn run_user_code_7() {{ outer(); std::hint::black_box(()); }}\n\
-             fn main() {{ run_user_code_7() }}"
+             fn main() {{ {main} run_user_code_7() }}",
+            HOOK.replace("extern \"C\" fn install()", "pub extern \"C\" fn install()")
         );
         fs::create_dir(folder.path().join("src")).unwrap();
         fs::write(folder.path().join("src/lib.rs"), program).unwrap();
@@ -101,14 +101,27 @@ mod tests {
         rustc.args(["--edition=2024", "src/lib.rs", "--crate-type=bin", "-o"]).arg(&built).current_dir(folder.path());
         let made = rustc.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let says = |calls: &str| {
-            let output = std::process::Command::new(&built).env("PINLAB_BACKTRACE", calls).output().unwrap();
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        assert_eq!(says("0").lines().count(), 1, "{}", says("0"));
-        let said = says("1");
+        let output = std::process::Command::new(&built).env("PINLAB_BACKTRACE", calls).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    #[test]
+    fn the_calls_are_shown_on_demand_from_the_panic_to_the_cell() {
+        assert_eq!(says("", "0").lines().count(), 1);
+        let said = says("", "1");
         let places: Vec<_> = ["\tboom\n", "calls:\n", "inner", "outer", ": this cell\n"].map(|name| said.find(name)).into();
         assert!(places.iter().all(Option::is_some) && places.is_sorted() && said.ends_with("this cell\n"), "{said}");
         assert!(!said.contains("panicking") && !said.contains("src/lib.rs:"), "{said}");
+    }
+
+    /// A cell is loaded after one that has silenced panics and gone back to the default, or has set a hook that is to stay.
+    #[test]
+    fn the_hook_comes_back_after_a_cell_that_has_taken_it_and_leaves_the_readers_own() {
+        let silent = "std::panic::set_hook(Box::new(|_| {})); drop(std::panic::take_hook());";
+        assert_eq!(says(silent, "0"), "");
+        assert!(says(&format!("{silent} pinlab_notebook::install();"), "0").ends_with("\tboom\n"));
+        let own = "std::panic::set_hook(Box::new(|_| println!(\"mine\"))); pinlab_notebook::install();";
+        assert_eq!(says(own, "0"), "mine\n");
+        assert!(says("pinlab_notebook::install(); pinlab_notebook::install();", "0").ends_with("\tboom\n"));
     }
 }

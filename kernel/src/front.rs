@@ -5,7 +5,7 @@
 //!    no thread of the kernel has work left. (The cause is in the kernel: evcxr#353.)
 //! 3. Everything else is passed on at once and unchanged. A client that has gone costs its answer and nothing else: the kernel, which
 //!    ends when it cannot answer on `control`, never sees that.
-//! 4. Who Jupyter talks to is said by the front itself, at any time: so a notebook can be used while the kernel loads.
+//! 4. Who Jupyter talks to is said by the front itself, at any time: so a notebook can be used while the kernel loads. Whether it is idle is said twice.
 //! 5. An interrupt reaches the kernel only while a cell is with it: at any other time the kernel would end what runs the *next* cell.
 //! 6. A kernel that dies before it has answered for the first time is started again, and nobody notices.
 
@@ -47,6 +47,10 @@ const READERS: usize = 8;
 
 /// When a kernel that has answered and was not heard is asked once more.
 const AGAIN_TO_ASK: Duration = Duration::from_millis(300);
+
+/// When the state of the kernel is said once more to a client that has asked for it. JupyterLab hears nothing before the answer to its first
+/// question, which comes by another socket: what overtakes that answer is lost to it, and its kernel "unknown" or "busy" for good.
+const AGAIN_TO_SAY: Duration = Duration::from_millis(500);
 
 /// The longest that a cell is held: a thread that it has started may print for ever.
 const LONGEST: Duration = Duration::from_millis(500);
@@ -187,6 +191,8 @@ struct Front {
     end: Option<Message>,
     /// When to look again at what is held.
     look: Option<Instant>,
+    /// When to say again how the kernel is, and to whose request.
+    say_again: Option<(Instant, Bytes)>,
 }
 
 impl Front {
@@ -205,6 +211,7 @@ impl Front {
             question: None,
             end: None,
             look: None,
+            say_again: None,
         }
     }
 
@@ -314,13 +321,10 @@ impl Front {
             "kernel_info_request" => {
                 self.publish_status(&request.parts[0], "busy").await;
                 self.reply(Channel::Shell, &request, &kernel_info()).await;
-                self.publish_status(&request.parts[0], "idle").await;
-                // Clients take the last status for that of the whole kernel.
-                if let Some(header) =
-                    self.running.as_ref().filter(|running| !running.hidden).map(|running| running.header.clone())
-                {
-                    self.publish_status(&header, "busy").await;
-                }
+                self.publish_state(&request.parts[0]).await;
+                let time = Instant::now() + AGAIN_TO_SAY;
+                self.say_again = Some((time, request.parts[0].clone()));
+                self.look_at(time);
             }
             "execute_request" => {
                 self.queue.push_back(request);
@@ -494,6 +498,14 @@ impl Front {
     }
 
     async fn look_again(&mut self, process: Option<&Process>, incoming: &mpsc::Receiver<Incoming>) {
+        match self.say_again.take() {
+            Some((time, parent)) if time <= Instant::now() => self.publish_state(&parent).await,
+            Some((time, parent)) => {
+                self.say_again = Some((time, parent));
+                self.look_at(time);
+            }
+            None => {}
+        }
         if matches!(self.readiness, Readiness::Asked { answered: true, heard: false }) {
             // What it published came before it knew who listens.
             self.ask().await;
@@ -600,6 +612,14 @@ impl Front {
     async fn publish_status(&mut self, parent: &Bytes, state: &str) {
         let status = self.signer.make("status", vec![], parent, &json!({"execution_state": state}));
         self.clients.publish(status.frames()).await;
+    }
+
+    /// Whether it is idle. Clients take the last status for that of the whole kernel.
+    async fn publish_state(&mut self, parent: &Bytes) {
+        self.publish_status(parent, "idle").await;
+        if let Some(header) = self.running.as_ref().filter(|running| !running.hidden).map(|running| running.header.clone()) {
+            self.publish_status(&header, "busy").await;
+        }
     }
 
     async fn end_kernel(&mut self, process: Process) {

@@ -1,5 +1,5 @@
 mod pinlab_notebook {
-    // The kernel compiles this into every cell. It runs when a cell is loaded, and does its work in the first one of each process.
+    // The kernel compiles this into every cell. It runs when a cell is loaded.
     #[used]
     #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
     #[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
@@ -7,16 +7,24 @@ mod pinlab_notebook {
     static INSTALL: extern "C" fn() = install;
 
     extern "C" fn install() {
-        const DONE: &str = "PINLAB_PANIC_HOOK";
-        if std::env::var_os(DONE).is_some() {
-            return;
+        const DEFAULT: &str = "PINLAB_DEFAULT_HOOK";
+        let hook = std::panic::take_hook();
+        let pointer: *const (dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync) = &*hook;
+        // SAFETY: such a pointer is two words; of the second, the address of a table in the standard library, nothing is asked but whether it is the same.
+        let [_, table]: [usize; 2] = unsafe { std::mem::transmute(pointer) };
+        let default = std::env::var(DEFAULT).ok();
+        if default.is_none() {
+            // The kernel asks for backtraces in every cell; here it is the reader who does.
+            let calls = std::env::var_os("PINLAB_BACKTRACE").unwrap_or_else(|| "0".into());
+            // SAFETY: no cell has run yet in this process, so that there is one thread.
+            unsafe {
+                std::env::set_var(DEFAULT, table.to_string());
+                std::env::set_var("RUST_BACKTRACE", calls);
+            }
         }
-        // The kernel asks for backtraces in every cell; here it is the reader who does.
-        let calls = std::env::var_os("PINLAB_BACKTRACE").unwrap_or_else(|| "0".into());
-        // SAFETY: no cell has run yet in this process, so that there is one thread.
-        unsafe {
-            std::env::set_var(DONE, "1");
-            std::env::set_var("RUST_BACKTRACE", calls);
+        // A cell that has silenced panics for a while leaves the standard library's hook behind. One that it has set for others stays.
+        if default.is_some_and(|default| default != table.to_string()) {
+            return std::panic::set_hook(hook);
         }
         let cells = std::thread::current().id();
         std::panic::set_hook(Box::new(move |panic| report(panic, std::thread::current().id() == cells)));

@@ -36,7 +36,8 @@ const MODEL: &str = "02";
 
 /// What is taken from a reader's hands, in this order: the page is left as the next one needs it.
 type Check = fn(&Page<'_>, &Notebook) -> Result<()>;
-const READER: [(&str, Check); 6] = [
+const READER: [(&str, Check); 7] = [
+    ("how long a cell has run is shown", seconds),
     ("no line is lost, or in the wrong cell", lines),
     ("a cell is added and edited", edit),
     ("an exercise is solved", solve),
@@ -161,6 +162,17 @@ fn planted(page: &Page<'_>, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+fn seconds(page: &Page<'_>, _: &Notebook) -> Result<()> {
+    page.type_and_run("std::thread::sleep(Duration::from_millis(1200));")?;
+    let shown = page.script(
+        "return [...document.querySelectorAll('.execute-time')].map(line => line.textContent).join('\\n')",
+        json!(null),
+    )?;
+    let shown = shown.as_str().unwrap_or_default();
+    ensure!(shown.lines().any(|line| line.contains("1.") && line.contains('s')), "it shows:\n{shown}");
+    Ok(())
+}
+
 /// How often each of the cells is run whose lines the kernel alone loses more often than not.
 const TIMES: usize = 10;
 
@@ -214,6 +226,8 @@ fn interrupt(page: &Page<'_>, _: &Notebook) -> Result<()> {
     let said = page.type_run_and_interrupt("loop { std::hint::spin_loop() }")?;
     ensure!(started.elapsed().as_secs() < 30, "it took {:.0} s", started.elapsed().as_secs_f64());
     ensure!(!said.contains("finished"), "it shows:\n{said}");
+    // What runs all cells later must not run this one.
+    page.empty_last()?;
     let after = page.type_and_run("println!(\"after the interrupt\");")?;
     ensure!(after.contains("after the interrupt"), "the next cell shows:\n{after}");
     Ok(())

@@ -315,6 +315,12 @@ impl<'a> Page<'a> {
         self.script("panel.content.activeCell.model.sharedModel.setSource(args); return null", json!(code)).map(drop)
     }
 
+    /// Takes away what was typed last.
+    pub(super) fn empty_last(&self) -> Result<()> {
+        let empty = "panel.content.widgets.find(cell => cell.model.id === window.pinlabCell).model.sharedModel.setSource(''); return null";
+        self.script(empty, json!(null)).map(drop)
+    }
+
     /// What the cell shows that was typed last, once it has run.
     fn said_at_last(&self) -> Result<String> {
         let cell = "const cell = panel.content.widgets.find(cell => cell.model.id === window.pinlabCell);";
