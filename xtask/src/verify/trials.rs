@@ -17,6 +17,7 @@ use super::answers::Answer;
 use super::folded::{Ending, Folded};
 use super::judge::{self, Failure};
 use super::mask;
+use super::notebooks::AT_ONCE;
 use crate::jupyter::{End, Kernel, Ran, Server};
 use crate::notebook::{Cell, Exercise, Notebook};
 use crate::outputs::sections;
@@ -73,7 +74,7 @@ pub(super) fn run(
             for (position, answer) in [&solution].into_iter().chain(answers).enumerate() {
                 on_step(&format!("{}, {}", answer.exercise, answer.title));
                 // One that counts a cell at a time: what the notebook has.
-                let wrong = bench.answer(notebook, exercise, answer, position > 0)?;
+                let wrong = bench.answer(notebook, exercise, answer, AT_ONCE && position > 0)?;
                 let what = |why: String| format!("exercise `{}`, answer `{}`: {why}", answer.exercise, answer.title);
                 tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
             }
