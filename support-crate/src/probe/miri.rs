@@ -282,6 +282,8 @@ impl Mode {
 /// assert_ne!(judgement.is_clean(), Some(false));
 /// ```
 ///
+/// A snippet may begin with `#![feature(…)]`, as for [`compiles!`](crate::compiles!).
+///
 /// # Where Miri is not installed
 /// Miri comes with the nightly toolchain (`rustup toolchain install nightly --component miri,rust-src`); nothing is installed by this macro.
 /// Without it, a verdict that was kept before is shown, marked as kept, with the version of Miri that gave it, and the day. It is looked

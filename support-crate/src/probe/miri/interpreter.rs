@@ -1,7 +1,10 @@
 //! Finding Miri, and running a program in it.
 
 use super::{BorrowModel, Finding, report};
-use crate::probe::rustc::run::{self, Limits};
+use crate::probe::rustc::{
+    run::{self, Limits},
+    snippet::features,
+};
 use std::{
     env,
     path::{Path, PathBuf},
@@ -57,7 +60,8 @@ impl Interpreter {
             .args(["--sysroot", &self.sysroot, "-"])
             .env("RUST_BACKTRACE", "0");
         clear(&mut command);
-        let output = run::run(&mut command, &format!("{BEFORE}{snippet}{AFTER}"), RUN)
+        let (features, statements) = features(snippet);
+        let output = run::run(&mut command, &format!("{features}{BEFORE}{statements}{AFTER}"), RUN)
             .map_err(|error| format!("Miri could not be started ({error})"))?;
         Ok(report::read(model, snippet, BEFORE.lines().count(), &output))
     }

@@ -3,6 +3,7 @@
 use super::{
     run::{self, Output},
     site::{Site, compiler},
+    snippet::features,
 };
 use crate::show::to_notebook;
 use std::{
@@ -95,6 +96,9 @@ pub(super) fn rustc<'a>(site: &Site, program: &str, arguments: impl IntoIterator
         if argument.starts_with("-Z") {
             command.env("RUSTC_BOOTSTRAP", "1");
         }
+    }
+    if !features(program).0.is_empty() {
+        command.env("RUSTC_BOOTSTRAP", "1");
     }
     site.lend_dependencies(program, &mut command);
     let output = run::run(command.arg("-"), program, run::COMPILER).unwrap_or_else(|error| {

@@ -15,6 +15,19 @@ pub(crate) fn text(site: &Site, tokens: &str) -> String {
     found.unwrap_or_else(|| tokens.trim().to_owned())
 }
 
+/// What a snippet begins with that must stand at the head of a crate, its `#![feature(…)]`, and the rest.
+///
+/// The line of the features stays, and is empty, so that what comes after them has the number that it had.
+pub(crate) fn features(snippet: &str) -> (&str, &str) {
+    let start = snippet.trim_start();
+    // Tokens that have come through a macro have other spaces between them.
+    let next = |rest: &'_ str, sign| rest.trim_start().strip_prefix(sign).map(str::len);
+    let inside =
+        ["#", "!", "[", "feature"].into_iter().try_fold(start.len(), |left, sign| next(&start[start.len() - left..], sign));
+    let end = inside.and_then(|_| start.find(']')).map_or(0, |at| at + 1);
+    start.split_at(end)
+}
+
 /// Looks for a bracket whose content has these tokens, from a line on.
 fn find(source: &str, line: usize, tokens: &str) -> Option<String> {
     let wanted = bare(tokens);
@@ -178,6 +191,14 @@ mod tests {
         assert_eq!(lines.len(), 4, "{text}");
         assert_eq!(lines[0], "let s = \"}  {\"; // a } brace");
         assert_eq!(lines[3], "    f::<'static>(r#\"\"}\"#, b'\\'');");
+    }
+
+    #[test]
+    fn features_are_taken_off_and_nothing_else() {
+        assert_eq!(features("#![feature(a, b)]\nlet x = [1];"), ("#![feature(a, b)]", "\nlet x = [1];"));
+        assert_eq!(features("#! [feature(a)] let x = [1];"), ("#! [feature(a)]", " let x = [1];"));
+        assert_eq!(features("let x = [1];"), ("", "let x = [1];"));
+        assert_eq!(features("#![allow(unused)] let x = [1];").0, "");
     }
 
     #[test]

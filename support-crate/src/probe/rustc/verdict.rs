@@ -6,6 +6,7 @@
 use super::{
     program::{NAMES, Ran, rustc},
     site::Site,
+    snippet::features,
 };
 use crate::show::to_notebook;
 use std::fmt;
@@ -55,7 +56,8 @@ impl Verdict {
     #[doc(hidden)]
     #[track_caller]
     pub fn ask(site: &Site, snippet: &str) -> Self {
-        Self::of_program(site, format!("{NAMES}\nfn main() {{\n{snippet}\n;}}\n"))
+        let (features, snippet) = features(snippet);
+        Self::of_program(site, format!("{features}{NAMES}\nfn main() {{\n{snippet}\n;}}\n"))
     }
 
     #[track_caller]
@@ -207,6 +209,14 @@ impl fmt::Display for Verdicts {
 /// assert_eq!(moved_twice.code(), Some("E0382"));
 /// ```
 ///
+/// What is not stable can be asked about, too. The snippet then begins with its `#![feature(…)]`, and the compiler is run with
+/// `RUSTC_BOOTSTRAP=1`, so that a stable one accepts it.
+///
+/// ```
+/// let not_yet = pinlab::compiles! { #![feature(super_let)] let text = { super let t = String::from("Hello"); &t }; };
+/// assert!(not_yet.compiles());
+/// ```
+///
 /// # Panics
 /// When the compiler cannot be asked, or has not answered within 20 seconds.
 #[macro_export]
@@ -289,6 +299,14 @@ mod tests {
         let verdict = crate::compiles! { let mut here = PhantomPinned; Pin::new(&mut here); };
         assert_eq!(verdict.code(), Some("E0277"));
         assert!(verdict.to_string().starts_with("refused, E0277: `PhantomPinned` cannot be unpinned"), "{verdict}");
+    }
+
+    #[test]
+    fn a_feature_is_there_only_for_the_snippet_that_asks_for_it() {
+        let with = crate::compiles! { #![feature(super_let)] let text = { super let t = 7; &t }; assert_eq!(*text, 7); };
+        assert!(with.run().succeeded(), "{with}");
+        let without = crate::compiles! { let text = { super let t = 7; &t }; };
+        assert_eq!(without.code(), Some("E0658"), "{without}");
     }
 
     #[test]
