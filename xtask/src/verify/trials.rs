@@ -1,7 +1,7 @@
 //! Tries answers in a running notebook: those to exercises, in the starters' places, and the folded ones below "Change it".
 //!
 //! ```text
-//! cell, cell, starter, check, solution, check, answer and check, …, starter, cell, folded answer, cell, …
+//! cell, cell, starter, check, answer, check, answer, check, …, solution, check, starter, cell, folded answer, cell, …
 //! ```
 //!
 //! One kernel tries them all, like a reader who does not give up. One that takes the kernel's variables with it, by a crash or
@@ -71,10 +71,10 @@ pub(super) fn run(
                 hint: None,
             };
             let answers = trials.answers.iter().filter(|answer| answer.exercise == exercise.name);
-            for (position, answer) in [&solution].into_iter().chain(answers).enumerate() {
+            // The solution comes last: the kernel keeps an `impl` that no later one stands for, and answers need not go together.
+            for (answer, at_once) in answers.map(|answer| (answer, AT_ONCE)).chain([(&solution, false)]) {
                 on_step(&format!("{}, {}", answer.exercise, answer.title));
-                // One that counts a cell at a time: what the notebook has.
-                let wrong = bench.answer(notebook, exercise, answer, AT_ONCE && position > 0)?;
+                let wrong = bench.answer(notebook, exercise, answer, at_once)?;
                 let what = |why: String| format!("exercise `{}`, answer `{}`: {why}", answer.exercise, answer.title);
                 tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
             }
