@@ -223,11 +223,7 @@ impl Session {
         }
         let parent = sessions()?;
         sweep(&parent);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent)?;
-        // Locked under another name, so that nobody finds it unlocked.
-        let lock = File::create(folder.path().join("new"))?;
-        lock.lock()?;
-        fs::rename(folder.path().join("new"), folder.path().join(LOCK))?;
+        let (folder, lock) = in_use(&parent)?;
         let warm = warm().is_some_and(|warm| copy(&warm.join(SESSION), folder.path()).is_ok());
         Ok(Some(Self { folder: folder.keep(), warm, _lock: lock }))
     }
@@ -259,6 +255,26 @@ impl Drop for Session {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder for a while, where the kernel can compile: the next session removes it if we are killed.
+///
+/// # Errors
+/// No folder can be had that is this user's alone.
+pub fn scratch() -> io::Result<(tempfile::TempDir, File)> {
+    let parent = sessions()?;
+    sweep(&parent);
+    in_use(&parent)
+}
+
+/// A new folder, and its lock.
+fn in_use(parent: &Path) -> io::Result<(tempfile::TempDir, File)> {
+    let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+    // Locked under another name, so that nobody finds it unlocked.
+    let lock = File::create(folder.path().join("new"))?;
+    lock.lock()?;
+    fs::rename(folder.path().join("new"), folder.path().join(LOCK))?;
+    Ok((folder, lock))
 }
 
 /// Removes the folders of sessions that were killed.
@@ -336,6 +352,19 @@ mod tests {
         drop(in_use);
         sweep(parent.path());
         assert!(!left("kernel-a"));
+    }
+
+    #[test]
+    fn what_a_killed_set_up_left_is_swept_too() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, lock) = in_use(parent.path()).unwrap();
+        let folder = folder.keep();
+        fs::write(folder.join("libpinlab.rlib"), "").unwrap();
+        sweep(parent.path());
+        assert!(folder.exists());
+        drop(lock);
+        sweep(parent.path());
+        assert!(!folder.exists());
     }
 
     #[cfg(unix)]

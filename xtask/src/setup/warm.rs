@@ -73,13 +73,14 @@ pub(crate) fn make(ui: &Ui, store: &Path, project: &Path, lab: &Lab) -> Result<(
     fs::create_dir_all(parent)?;
     remove(&place)?;
     // Not in the clone: cargo would take the kernel's crate for a part of our workspace.
-    let sessions = session::sessions().context("there is no folder for what the first cell compiles")?;
-    let compiled = tempfile::Builder::new().prefix("warm-").tempdir_in(sessions)?;
-    run(ui, project, lab, compiled.path())?;
-    strip(compiled.path())?;
+    let (scratch, _in_use) = session::scratch().context("there is no folder for what the first cell compiles")?;
+    let compiled = scratch.path().join(SESSION);
+    fs::create_dir(&compiled)?;
+    run(ui, project, lab, &compiled)?;
+    strip(&compiled)?;
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let new = tempfile::Builder::new().prefix(&format!("{name}.")).tempdir_in(parent)?;
-    session::copy(compiled.path(), &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
+    session::copy(&compiled, &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
     store::write_whole(&new.path().join(READY), &key)?;
     store::let_others_read(new.path())?;
     fs::rename(new.keep(), &place).with_context(|| format!("cannot make {}", place.display()))
