@@ -53,16 +53,25 @@ mod pinlab_notebook {
             let after_the_panic = calls.lines().skip_while(|call| !call.contains("panicking::panic")).skip_while(|call| {
                 call.contains("panicking::") || call.contains("begin_unwind") || call.trim_start().starts_with("at ")
             });
+            let mut unknown = 0;
             for call in after_the_panic.take_while(|call| !call.contains("evcxr::")) {
                 // The kernel's name for the code of a cell; what it calls that is outside of every item.
                 if call.contains("run_user_code") {
                     text.push_str(&format!("{}: this cell\n", call.split(':').next().unwrap_or_default()));
                     break;
                 }
+                // The standard library looks for names once in a process: cells that are loaded later have none.
+                if call.ends_with("<unknown>") {
+                    unknown += 1;
+                    continue;
+                }
                 // Lines in the file that the kernel makes of the cells say nothing to who wrote them.
                 if !call.trim_start().starts_with("at ./src/") {
                     text.push_str(&format!("{call}\n"));
                 }
+            }
+            if unknown > 0 {
+                text.push_str("(and calls without a name: only the first panic after a start has those of its cell)\n");
             }
         }
         use std::io::Write;

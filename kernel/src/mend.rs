@@ -50,7 +50,14 @@ fn panic(text: &str, code: &str) -> Option<String> {
     let (before, told) = text.split_once(PANIC)?;
     let mut parts = told.splitn(4, '\t');
     let (who, place, source, message) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let same: Vec<usize> = (1..).zip(code.lines()).filter(|(_, line)| line.trim() == source).map(|(number, _)| number).collect();
+    let lines = |is_it: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (1..).zip(code.lines()).filter(|(_, line)| is_it(line.trim())).map(|(number, _)| number).collect()
+    };
+    let mut same = lines(&|line| line == source);
+    if same.is_empty() && source.ends_with(';') {
+        // The kernel gives each statement a line of its own.
+        same = lines(&|line| line.contains(source));
+    }
     let place = match same.as_slice() {
         _ if !place.is_empty() => place.to_owned(),
         _ if source.is_empty() => "a place that is not known".to_owned(),
@@ -120,6 +127,7 @@ mod tests {
         assert_eq!(shown("\t\tlet v = [1];\tboom\tand\n"), "panicked at line 1 of this cell: boom\tand\n");
         assert_eq!(shown("a thread \t\tv[k]\tboom\n"), "a thread panicked at line 2 of this cell: boom\n");
         assert_eq!(shown("\t\tsame\tboom\n"), "panicked at `same`: boom\n");
+        assert_eq!(shown("\t\tv[k];\tboom\n"), "panicked at line 3 of this cell: boom\n");
         assert_eq!(shown("\t\tgone()\tboom\n"), "panicked at `gone()` (of an earlier cell): boom\n");
         assert_eq!(shown("\tcore/src/a.rs:7\tv[k]\tboom\n"), "panicked at core/src/a.rs:7: boom\n");
         assert_eq!(panic("open\u{1}panic\t\t\tsame\tboom\n", "same").unwrap(), "open\npanicked at line 1 of this cell: boom\n");
