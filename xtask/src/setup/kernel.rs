@@ -11,8 +11,8 @@ use crate::ui::Ui;
 /// The version that the course is written against; `environment.yml` names the same.
 pub(crate) const VERSION: &str = "0.22.0";
 
-/// One crate of the kernel's, the types of its analyser, takes a sixth of the time to compile it; unoptimised it takes a third of that, and neither
-/// cells nor completions are slower. The whole kernel unoptimised would be.
+/// One crate of the kernel's, the types of its analyser, takes a sixth of the time to compile it; unoptimised it takes a third of that, and cells are
+/// not slower. The whole kernel unoptimised would be.
 const UNOPTIMISED: &str = "profile.release.package.ra_ap_hir_ty.opt-level=0";
 
 /// The kernel's program in its component's folder.
