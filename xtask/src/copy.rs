@@ -181,18 +181,22 @@ fn cells(notebook: &Notebook) -> String {
 /// The first words of the parts of a section, and the class under which the lab's stylesheet knows them.
 const PARTS: [(&str, &str); 3] = [("Predict.", "predict"), ("What you saw.", "saw"), ("Change it.", "change")];
 
+/// A text with classes for the parts of its section.
+pub(crate) fn with_parts(text: &str) -> String {
+    let with_class = |line: &str| {
+        let part = PARTS.iter().find_map(|(words, class)| {
+            Some(format!("<b class=\"course-{class}\">{words}</b>{}", line.strip_prefix(&format!("**{words}**"))?))
+        });
+        part.unwrap_or_else(|| line.to_owned())
+    };
+    text.split_inclusive('\n').map(with_class).collect()
+}
+
 /// The notebook as nobody has run it yet, with classes for the parts of its sections.
 fn plain(notebook: &Notebook) -> Result<Notebook> {
     let mut json = notebook.json().clone();
     for cell in json["cells"].as_array_mut().into_iter().flatten().filter(|cell| cell["cell_type"] == "markdown") {
-        let text = notebook::joined(&cell["source"]);
-        let lines = text.split_inclusive('\n').map(|line| {
-            let part = PARTS.iter().find_map(|(words, class)| {
-                Some(format!("<b class=\"course-{class}\">{words}</b>{}", line.strip_prefix(&format!("**{words}**"))?))
-            });
-            part.unwrap_or_else(|| line.to_owned())
-        });
-        cell["source"] = notebook::lines(&lines.collect::<String>());
+        cell["source"] = notebook::lines(&with_parts(&notebook::joined(&cell["source"])));
     }
     for cell in json["cells"].as_array_mut().into_iter().flatten().filter(|cell| cell["cell_type"] == "code") {
         cell["outputs"] = json!([]);

@@ -75,7 +75,7 @@ fn tools_found() -> Vec<Finding> {
 }
 
 fn python_found(found: &[python::Python]) -> Result<String, Missing> {
-    let python = python::choose(found)?;
+    let python = python::choose(found, python::OLDEST)?;
     if !python.runs("import venv, ensurepip") {
         return Err(python::missing_venv(python.version));
     }
@@ -165,7 +165,7 @@ mod tests {
         let python = |version| python::Python { command: vec!["python3".into()], version };
         assert!(python_found(&[]).unwrap_err().what.contains("none was found"));
         assert!(python_found(&[python((3, 9))]).unwrap_err().what.contains("found 3.9"));
-        assert_eq!(python::choose(&[python((3, 9)), python((3, 12))]).unwrap().version, (3, 12));
+        assert_eq!(python::choose(&[python((3, 9)), python((3, 12))], python::OLDEST).unwrap().version, (3, 12));
         assert!(python::missing_venv((3, 11)).to_string().contains("python3.11-venv"));
     }
 }

@@ -5,6 +5,7 @@
 //! cargo verify  verify ──▶ setup ──▶ jupyter ──▶ runner ──▶ "N passed, N failed"
 //! ```
 
+mod book;
 mod copy;
 #[cfg(test)]
 mod crafted;
@@ -14,12 +15,13 @@ mod lab;
 mod markdown;
 mod notebook;
 mod outputs;
+mod remedy;
 mod runner;
 mod setup;
 mod ui;
 mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -68,6 +70,18 @@ enum Chore {
     },
     /// Tell other programs of this user, such as VS Code, about the kernel
     Register,
+    /// Make the course as a folder of pages to be read in a browser, without running anything there
+    #[command(
+        after_help = "Every notebook is run first, which takes about a minute each; the first time, Sphinx is installed in an environment of its own.\nThe pages open from the folder, without a server, and ask nobody for anything. `cargo verify --book` checks them."
+    )]
+    Book {
+        /// Where the pages are to be [default: target/book]
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+        /// Run nothing: show what the notebooks have in their files (pictures then stand still)
+        #[arg(long)]
+        as_committed: bool,
+    },
     /// Remove everything that the lab installed, for all clones
     Clean,
     /// Say what is there, what is missing and how to get it
@@ -87,6 +101,9 @@ struct Verify {
     /// Write the outputs of notebooks back where they differ from what the file has
     #[arg(long, global = true)]
     bless: bool,
+    /// The book only, as `cargo lab book` has made it: links, addresses, search, and each page in a browser
+    #[arg(long)]
+    book: bool,
     /// Other systems only: lints for each, and the crate's tests as Windows programs, where the tools for that are
     #[arg(long)]
     targets: bool,
@@ -141,6 +158,9 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("\n{cause}"));
+            if let Some(remedy) = remedy::of(&format!("{error:#}")) {
+                eprintln!("\n{remedy}.");
+            }
             ExitCode::FAILURE
         }
     }
@@ -153,12 +173,14 @@ fn run(cli: Cli) -> Result<bool> {
             None => lab::open(project, lab::Options { browser: !no_browser, port }),
             Some(Chore::Setup) => lab::set_up(project),
             Some(Chore::Reset { names, all, yes }) => lab::reset(project, &names, all, yes),
+            Some(Chore::Book { output, as_committed }) => book::make(project, &book::Options { output, as_committed }),
             Some(Chore::Register) => lab::register(project),
             Some(Chore::Clean) => lab::clean(),
             Some(Chore::Doctor) => doctor::diagnose(project),
         },
         Cli::Verify(Verify { targets: true, .. }) => verify::targets(project),
-        Cli::Verify(Verify { part, full, browser, bless, targets: false }) => {
+        Cli::Verify(Verify { book: true, .. }) => verify::book(project),
+        Cli::Verify(Verify { part, full, browser, bless, targets: false, book: false }) => {
             let all = browser.then_some(verify::Browser::All);
             let plan = verify::Plan {
                 crates: true,

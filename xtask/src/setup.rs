@@ -75,7 +75,7 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn needed() -> Self {
-        let machine = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let machine = machine();
         let kernel = format!("kernel-{}-{machine}", kernel::VERSION);
         Self {
             python: format!("python-{}-{machine}", digest(&[python::LOCK, python::SETTINGS])),
@@ -101,6 +101,27 @@ pub(crate) fn ensure(ui: &Ui, project: &Path) -> Result<Lab> {
     ui.say(format!("Setting up the lab in {} (once; later starts need none of this).", store.root().display()));
     store.sweep()?;
     install(ui, project, &store, &names).map_err(explained)
+}
+
+/// An environment that not every lab needs: installed when it is first asked for.
+pub(crate) fn environment(ui: &Ui, packages: &python::Packages) -> Result<PathBuf> {
+    let store = Store::of_user()?;
+    let name = format!("{}-{}-{}", packages.name, digest(&[packages.lock]), machine());
+    let ready = || store.find(&name).filter(|folder| python::works(folder));
+    if let Some(folder) = ready() {
+        return Ok(folder);
+    }
+    let _lock = store.lock(ui)?;
+    if let Some(folder) = ready() {
+        return Ok(folder);
+    }
+    store.forget(&name)?;
+    store.sweep()?;
+    store.make(&name, |folder| python::environment(ui, folder, packages)).map_err(explained)
+}
+
+fn machine() -> String {
+    format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// What is installed, whether or not this clone is ready.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bless;
+mod book;
 mod browser;
 mod equal_names;
 mod folded;
@@ -114,6 +115,14 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     if !times.is_empty() {
         ui.say(format!("\n{times}"));
     }
+    ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
+    Ok(tally.failed == 0)
+}
+
+/// Verifies the book that was made.
+pub(crate) fn book(project: &Path) -> Result<bool> {
+    let ui = Ui::new();
+    let tally = book::run(&ui, project)?;
     ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
 }

@@ -1,4 +1,4 @@
-//! The Python environment: JupyterLab and the commands that run notebooks, at the versions of `requirements.lock`.
+//! Python environments. The lab's own: JupyterLab and the commands that run notebooks, at the versions of `requirements.lock`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,24 @@ pub(crate) const SETTINGS: &str = r#"{
 }
 "#;
 
-/// The oldest Python that works.
+/// The oldest Python that works for the lab.
 pub(crate) const OLDEST: (u32, u32) = (3, 10);
+
+/// What is installed into an environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packages {
+    /// What the component is called.
+    pub(crate) name: &'static str,
+    /// What it is to its user.
+    pub(crate) what: &'static str,
+    /// Every package with its version.
+    pub(crate) lock: &'static str,
+    /// The oldest Python that these packages run on.
+    pub(crate) oldest: (u32, u32),
+}
+
+/// The lab's own.
+pub(crate) const LAB: Packages = Packages { name: "python", what: "JupyterLab", lock: LOCK, oldest: OLDEST };
 
 /// A Python interpreter that was found on this machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,35 +49,43 @@ pub(crate) struct Python {
     pub(crate) version: (u32, u32),
 }
 
-/// Installs the environment into `folder`.
+/// Installs the lab's environment into `folder`.
 pub(crate) fn install(ui: &Ui, folder: &Path) -> Result<()> {
-    let lock = tempfile::Builder::new().suffix(".txt").tempfile()?;
-    std::fs::write(lock.path(), LOCK)?;
-    if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path())?) {
-        with_pip(ui, folder, lock.path())?;
-    }
+    environment(ui, folder, &LAB)?;
     store::write_whole(&jupyter_data(folder).join("lab").join("settings").join("overrides.json"), SETTINGS)
 }
 
+/// Makes an environment of these packages in `folder`.
+pub(crate) fn environment(ui: &Ui, folder: &Path, packages: &Packages) -> Result<()> {
+    let lock = tempfile::Builder::new().suffix(".txt").tempfile()?;
+    std::fs::write(lock.path(), packages.lock)?;
+    if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path(), packages)?) {
+        with_pip(ui, folder, lock.path(), packages)?;
+    }
+    Ok(())
+}
+
 /// True if it worked; if not, pip has its turn.
-fn with_uv(ui: &Ui, folder: &Path, lock: &Path) -> Result<bool> {
+fn with_uv(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages) -> Result<bool> {
+    let (what, (major, minor)) = (packages.what, packages.oldest);
     let mut make = Command::new("uv");
-    make.args(["venv", "--allow-existing", "--python"]).arg(format!(">={}.{}", OLDEST.0, OLDEST.1)).arg(folder);
+    make.args(["venv", "--allow-existing", "--python"]).arg(format!(">={major}.{minor}")).arg(folder);
     let mut fill = Command::new("uv");
     fill.args(["pip", "install", "--python"]).arg(interpreter(folder)).arg("--requirement").arg(lock);
     for command in [&mut make, &mut fill] {
-        let finished = ui.run("installing JupyterLab with uv", command.stdin(Stdio::null()))?;
+        let finished = ui.run(&format!("installing {what} with uv"), command.stdin(Stdio::null()))?;
         if !finished.status.success() {
-            ui.say(format!("uv could not install JupyterLab; trying pip.\n{}", finished.tail().trim_end()));
+            ui.say(format!("uv could not install {what}; trying pip.\n{}", finished.tail().trim_end()));
             return Ok(false);
         }
     }
-    ui.say("ok      JupyterLab, with uv");
+    ui.say(format!("ok      {what}, with uv"));
     Ok(true)
 }
 
-fn with_pip(ui: &Ui, folder: &Path, lock: &Path) -> Result<()> {
-    let python = choose(&found()).map_err(anyhow::Error::new)?;
+fn with_pip(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages) -> Result<()> {
+    let what = packages.what;
+    let python = choose(&found(), packages.oldest).map_err(anyhow::Error::new)?;
     if !python.runs("import venv, ensurepip") {
         return Err(missing_venv(python.version).into());
     }
@@ -73,11 +97,11 @@ fn with_pip(ui: &Ui, folder: &Path, lock: &Path) -> Result<()> {
     }
     let mut fill = command(folder);
     fill.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--requirement"]);
-    let finished = ui.run("installing JupyterLab with pip", fill.arg(lock).stdin(Stdio::null()))?;
+    let finished = ui.run(&format!("installing {what} with pip"), fill.arg(lock).stdin(Stdio::null()))?;
     if !finished.status.success() {
-        bail!("pip could not install JupyterLab:\n{}", finished.tail());
+        bail!("pip could not install {what}:\n{}", finished.tail());
     }
-    ui.say(format!("ok      JupyterLab, with pip  ({:.1} s)", finished.seconds));
+    ui.say(format!("ok      {what}, with pip  ({:.1} s)", finished.seconds));
     Ok(())
 }
 
@@ -121,12 +145,12 @@ fn probe(command: &[&str]) -> Option<Python> {
     Some(Python { command: command.iter().map(OsString::from).collect(), version })
 }
 
-/// The first that is new enough.
-pub(crate) fn choose(found: &[Python]) -> Result<Python, Missing> {
-    if let Some(python) = found.iter().find(|python| python.version >= OLDEST) {
+/// The first that is as new as `oldest`.
+pub(crate) fn choose(found: &[Python], oldest: (u32, u32)) -> Result<Python, Missing> {
+    if let Some(python) = found.iter().find(|python| python.version >= oldest) {
         return Ok(python.clone());
     }
-    let (major, minor) = OLDEST;
+    let (major, minor) = oldest;
     let what = match found.first() {
         None => {
             format!("Python {major}.{minor} or newer (none was found as python3, python or py)")

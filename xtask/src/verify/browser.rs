@@ -8,10 +8,10 @@
 //! restarted, interrupted and reloaded in the middle of a run. What is asked of its figures: [`figures`]. Of those who
 //! cannot see them, or see them badly: [`access`].
 
-mod access;
+pub(super) mod access;
 mod figures;
 mod lab;
-mod webdriver;
+pub(super) mod webdriver;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::lab::Page;
 use crate::ui::Ui;
@@ -25,7 +25,7 @@ const NOT_OURS: [(&str, &str); 2] =
     [("aria-input-field-name", "cm-content"), ("aria-required-children", "jp-WindowedPanel-viewport")];
 
 /// The text of axe; `None`, and a word about it, where npm is not there or reaches nothing.
-pub(super) fn axe(ui: &Ui, project: &Path) -> Result<Option<String>> {
+pub(in crate::verify) fn axe(ui: &Ui, project: &Path) -> Result<Option<String>> {
     let folder = project.join("target").join("browser-test");
     let script = folder.join("node_modules/axe-core/axe.min.js");
     if !script.is_file() {
@@ -48,26 +48,35 @@ pub(super) fn axe(ui: &Ui, project: &Path) -> Result<Option<String>> {
     Ok(Some(fs::read_to_string(script)?))
 }
 
+/// A function of a script that knows `args.axe`: what axe finds in a part of the page.
+pub(in crate::verify) const LOOK: &str = "
+    if (!window.axe) { const tag = document.createElement('script'); tag.textContent = args.axe; document.head.append(tag); }
+    if (!window.axe) throw new Error('axe was not loaded');
+    const ours = rule => rule.nodes.filter(
+        node => !(args.others || []).some(([id, mark]) => rule.id === id && node.html.includes(mark)));
+    const look = async part => (await axe.run(part, {resultTypes: ['violations']})).violations
+        .map(rule => ({...rule, nodes: ours(rule)})).filter(rule => rule.nodes.length > 0).map(rule => ({
+            id: rule.id, impact: rule.impact, help: rule.help, nodes: rule.nodes.length,
+            first: rule.nodes[0].html.slice(0, 200) + '\\n' + rule.nodes[0].failureSummary,
+        }));";
+
 /// Looks at the open notebook in one of the [`THEMES`].
 pub(super) fn check(page: &Page<'_>, axe: &str, theme: &str) -> Result<()> {
     page.set_theme(theme)?;
-    let found = page.script(
-        "if (!window.axe) { const tag = document.createElement('script'); tag.textContent = args.axe; document.head.append(tag); }
-         if (!window.axe) throw new Error('axe was not loaded');
-         const result = await axe.run(panel.content.node, {resultTypes: ['violations']});
-         const ours = rule => rule.nodes.filter(node => !args.others.some(([id, mark]) => rule.id === id && node.html.includes(mark)));
-         return result.violations.map(rule => ({...rule, nodes: ours(rule)})).filter(rule => rule.nodes.length > 0).map(rule => ({
-            id: rule.id, impact: rule.impact, help: rule.help, nodes: rule.nodes.length,
-            first: rule.nodes[0].html.slice(0, 200) + '\\n' + rule.nodes[0].failureSummary,
-         }));",
-        json!({"axe": axe, "others": NOT_OURS}),
-    )?;
+    let found =
+        page.script(&format!("{LOOK} return await look(panel.content.node);"), json!({"axe": axe, "others": NOT_OURS}))?;
+    let grave = grave(&found)?;
+    ensure!(grave.is_empty(), "{}", grave.join("\n"));
+    Ok(())
+}
+
+/// What of it is grave, one text for each rule.
+pub(in crate::verify) fn grave(found: &Value) -> Result<Vec<String>> {
     let Some(found) = found.as_array() else { bail!("axe gave no list: {found}") };
-    let grave: Vec<String> = found
+    let grave = found
         .iter()
         .filter(|rule| GRAVE.iter().any(|impact| rule["impact"] == *impact))
         .map(|rule| format!("{} ({}, {} times): {}\n{}", rule["id"], rule["impact"], rule["nodes"], rule["help"], rule["first"]))
         .collect();
-    ensure!(grave.is_empty(), "{}", grave.join("\n"));
-    Ok(())
+    Ok(grave)
 }

@@ -138,6 +138,13 @@ impl Browser {
         self.request("DELETE", "/actions", None).map(drop)
     }
 
+    /// Gives the page another size, which may be less than a window can have.
+    pub(crate) fn resize(&self, width: u32, height: u32) -> Result<()> {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": size});
+        self.request("POST", "/goog/cdp/execute", Some(&command)).map(drop)
+    }
+
     /// Writes a picture of the window, for people who look into a failure.
     pub(crate) fn screenshot(&self, path: &Path) -> Result<()> {
         let answer = self.request("GET", "/screenshot", None)?;

@@ -1,0 +1,201 @@
+//! `cargo lab book`: the course as a site that is read without running anything.
+//!
+//! ```text
+//!   notebooks ──▶ run in the lab's kernel ──▶ prepared: errors in eight colours, "run this" ──▶ Sphinx ──▶ a folder of pages
+//! ```
+//!
+//! The pages open from the folder, with no server, and ask nobody for anything. What makes them (Sphinx and its theme, at the versions
+//! of `xtask/book/requirements.lock`) is installed when the book is first asked for, in an environment of its own.
+//! The notebooks are run, because the pictures that can be asked are shown live only and are not in the files.
+
+mod colours;
+mod prepare;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::jupyter::Server;
+use crate::notebook::{self, Notebook};
+use crate::runner;
+use crate::setup::{self, python};
+use crate::ui::Ui;
+
+/// What makes the pages.
+const SPHINX: python::Packages = python::Packages {
+    name: "book",
+    what: "Sphinx, which makes the book",
+    lock: include_str!("../book/requirements.lock"),
+    oldest: (3, 11),
+};
+
+/// What is written beside the notebooks for Sphinx.
+const FILES: [(&str, &str); 3] = [
+    ("conf.py", include_str!("../book/conf.py")),
+    ("_static/course.css", include_str!("../book/course.css")),
+    ("_static/theme.js", include_str!("../book/theme.js")),
+];
+
+/// Where the book is, if nobody says otherwise.
+pub(crate) const FOLDER: &str = "target/book";
+
+/// What the book is made from, and where.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// The folder of the pages: [`FOLDER`] if none is given.
+    pub(crate) output: Option<PathBuf>,
+    /// Take the outputs that are committed, and run nothing: pictures then stand still.
+    pub(crate) as_committed: bool,
+}
+
+/// Makes the book.
+///
+/// # Errors
+/// If a notebook's kernel dies, or if Sphinx has but a warning.
+pub(crate) fn make(project: &Path, options: &Options) -> Result<bool> {
+    let ui = Ui::new();
+    let output = options.output.clone().unwrap_or_else(|| project.join(FOLDER));
+    check_output(&output)?;
+    let environment = setup::environment(&ui, &SPHINX)?;
+
+    let source = tempfile::tempdir()?;
+    let notebooks = notebooks(&ui, project, options.as_committed)?;
+    write_source(project, source.path(), &notebooks)?;
+
+    // Made beside the old one and put into its place: a book is old or new, and never half of each.
+    let output = std::path::absolute(&output)?;
+    let parent = output.parent().context("the book's folder has a parent")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
+    let fresh = tempfile::Builder::new().prefix("book.").tempdir_in(parent)?;
+    let mut sphinx = python::command(&environment);
+    sphinx.args(["-m", "sphinx", "-b", "html", "-d"]).arg(source.path().join("_doctrees")).args(["-q", "-W", "--keep-going"]);
+    sphinx.arg(source.path()).arg(fresh.path()).stdin(Stdio::null());
+    let finished = ui.run("making the pages", &mut sphinx)?;
+    if !finished.status.success() {
+        bail!("Sphinx is not content with the notebooks:\n{}", finished.tail());
+    }
+    give_notebooks(project, fresh.path())?;
+    setup::store::let_others_read(fresh.path())?;
+    if output.exists() {
+        fs::remove_dir_all(&output).with_context(|| format!("cannot remove the old book in {}", output.display()))?;
+    }
+    fs::rename(fresh.keep(), &output).with_context(|| format!("cannot write {}", output.display()))?;
+    ui.say(format!("The book is made: open {}", output.join("index.html").display()));
+    Ok(true)
+}
+
+/// What stands where the book is to be is removed: it must be a book.
+fn check_output(output: &Path) -> Result<()> {
+    let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if output.exists() && !output.join("searchindex.js").is_file() && !is_empty(output) {
+        bail!("{} is there and is not a book: give an empty folder, or one that does not exist", output.display());
+    }
+    Ok(())
+}
+
+/// The notebooks with what they show.
+fn notebooks(ui: &Ui, project: &Path, as_committed: bool) -> Result<Vec<Notebook>> {
+    let folder = project.join("notebooks");
+    let committed: Vec<Notebook> = notebook::list(&folder)?.iter().map(|path| Notebook::read(path)).collect::<Result<_>>()?;
+    if as_committed {
+        return Ok(committed);
+    }
+    let lab = setup::ensure(ui, project)?;
+    let server = Server::start(&lab, project, &[])?;
+    let (mut shown, all) = (Vec::new(), committed.len());
+    for notebook in committed {
+        let activity = ui.start(&format!("running {} ({} of {all})", notebook.name, shown.len() + 1));
+        let cells = notebook.code().count();
+        let run = runner::execute(&server, &notebook, &folder, |index| {
+            activity.tell(&format!("cell {} of {cells}", notebook.cells[index].number.unwrap_or_default()));
+        })?;
+        let seconds = activity.end();
+        match run {
+            Ok(fresh) => {
+                ui.say(format!("ok      {}  ({seconds:.1} s)", notebook.name));
+                shown.push(fresh);
+            }
+            Err(death) => bail!("the kernel died while it ran {}: {}", notebook.name, death.message),
+        }
+    }
+    Ok(shown)
+}
+
+/// Fills the folder that Sphinx reads: notebooks, pictures, an index and its settings.
+fn write_source(project: &Path, source: &Path, notebooks: &[Notebook]) -> Result<()> {
+    for folder in ["_static", "pictures"] {
+        fs::create_dir(source.join(folder))?;
+    }
+    for notebook in notebooks {
+        fs::write(source.join(&notebook.name).with_extension("ipynb"), prepare::page(notebook)?)?;
+    }
+    let folder = project.join("notebooks");
+    let names: Vec<&str> = notebooks.iter().map(|notebook| notebook.name.as_str()).collect();
+    fs::write(source.join("README.md"), prepare::links_to_pages(&fs::read_to_string(folder.join("README.md"))?))?;
+    fs::write(source.join("index.md"), prepare::index(&fs::read_to_string(project.join("README.md"))?, &names))?;
+    for (name, text) in FILES {
+        fs::write(source.join(name), text)?;
+    }
+    for entry in fs::read_dir(folder.join("pictures"))? {
+        let entry = entry?;
+        fs::copy(entry.path(), source.join("pictures").join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// What a page gives to download is the notebook as it is in the project, without what was added for the book.
+fn give_notebooks(project: &Path, book: &Path) -> Result<()> {
+    // Sphinx keeps what is linked to as a download in folders named by digests.
+    let mut folders = vec![book.join("_sources")];
+    for entry in fs::read_dir(book.join("_downloads"))? {
+        folders.push(entry?.path());
+    }
+    for path in notebook::list(&project.join("notebooks"))? {
+        let name = path.file_name().context("a notebook has a name")?;
+        for to in folders.iter().map(|folder| folder.join(name)).filter(|to| to.exists()) {
+            fs::copy(&path, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_book_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("book");
+        check_output(&output).unwrap();
+        fs::create_dir(&output).unwrap();
+        check_output(&output).unwrap();
+        fs::write(output.join("letter.txt"), "mine").unwrap();
+        let error = check_output(&output).unwrap_err().to_string();
+        assert!(error.contains("is not a book"), "{error}");
+        fs::write(output.join("searchindex.js"), "").unwrap();
+        check_output(&output).unwrap();
+    }
+
+    #[test]
+    fn every_package_of_the_book_has_one_exact_version_and_no_address() {
+        for line in SPHINX.lock.lines() {
+            assert!(line.contains("==") && !line.contains("://"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_sphinx_reads_is_whole() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let source = tempfile::tempdir().unwrap();
+        let notebooks = notebooks(&Ui::new(), project, true).unwrap();
+        write_source(project, source.path(), &notebooks).unwrap();
+        for name in
+            ["index.md", "README.md", "conf.py", "_static/course.css", "pictures/disaster.svg", "02-inside-an-async-fn.ipynb"]
+        {
+            assert!(source.path().join(name).is_file(), "{name}");
+        }
+    }
+}
