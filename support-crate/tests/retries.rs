@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// An attempt that always fails, and when each was made.
-fn failing() -> (impl FnMut() -> std::future::Ready<Result<(), u32>>, Rc<RefCell<Vec<Instant>>>) {
-    let made = Rc::new(RefCell::new(Vec::new()));
+/// When each attempt was made.
+type Made = Rc<RefCell<Vec<Instant>>>;
+
+/// An attempt that always fails.
+fn failing() -> (impl FnMut() -> std::future::Ready<Result<(), u32>>, Made) {
+    let made = Made::default();
     let times = made.clone();
     let attempt = move || {
         times.borrow_mut().push(Instant::now());
@@ -26,7 +29,7 @@ fn failing() -> (impl FnMut() -> std::future::Ready<Result<(), u32>>, Rc<RefCell
 fn pauses<F, Fut>(
     retries: usize,
     build: impl Fn(Retry<F, Fut>, &Handle) -> Retry<F, Fut>,
-    (attempt, made): (F, Rc<RefCell<Vec<Instant>>>),
+    (attempt, made): (F, Made),
 ) -> Vec<Duration>
 where
     F: FnMut() -> Fut,
