@@ -4,7 +4,7 @@ use super::Word;
 use crate::show::text::grouped;
 use std::fmt;
 
-/// What differs between two X-rays; see [`XRay::diff`].
+/// What differs between two X-rays; see [`XRay::diff`](super::XRay::diff).
 #[derive(Debug, Clone)]
 pub struct Diff {
     pub(super) words: usize,

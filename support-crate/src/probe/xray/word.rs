@@ -2,7 +2,7 @@
 
 use super::super::map::Region;
 
-/// One word of an [`XRay`]. The last may be shorter than a pointer.
+/// One word of an [`XRay`](super::XRay). The last may be shorter than a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     pub(super) offset: usize,
