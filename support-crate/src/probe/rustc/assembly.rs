@@ -7,6 +7,7 @@ use super::{
 };
 use crate::show::to_notebook;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The instructions that the compiler makes of one function; made by [`assembly!`](crate::assembly!).
 ///
@@ -17,21 +18,31 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Asks for the instructions of a function that is written out and has no type parameters.
+    /// Asks for the instructions of the last of these items, a function that is written out and has no type parameters.
     ///
     /// # Panics
-    /// When the compiler cannot be asked.
+    /// When the compiler cannot be asked, or makes no instructions of it.
     #[doc(hidden)]
     #[track_caller]
-    pub fn ask(site: &Site, attributes: &str, function: &str) -> Self {
+    pub fn ask(site: &Site, items: &[&str]) -> Self {
+        let (function, before) = items.split_last().expect("the macro wants one at least");
         // A small public function would not be compiled by itself but only where it is used; one with a fixed name is.
-        let program = format!("{NAMES}\n#[unsafe(no_mangle)] {attributes} pub {function}\n");
-        let output = rustc(site, &program, ["--crate-type=lib", "-Copt-level=2", "-Cdebuginfo=0", "--emit=asm=-"]);
+        let program = format!("{NAMES}\n{}\n#[unsafe(no_mangle)] {function}\n", before.join("\n"));
+        // What is written on the way to stdout has the crate's name: two who ask at once must not share it.
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let own_name = format!("-Cextra-filename=-{}-{}", std::process::id(), ASKED.fetch_add(1, Relaxed));
+        let options = ["--crate-type=lib", "-Copt-level=2", "-Cdebuginfo=0", "--emit=asm=-", &own_name];
+        let output = rustc(site, &program, options);
         if let Some((_, error)) = errors_in(&output.stderr).into_iter().next() {
             return Self { instructions: Err(error) };
         }
         assert!(output.status.success(), "the compiler gave no instructions. It said:\n{}", output.stderr);
-        Self { instructions: Ok(instructions_in(&output.stdout)) }
+        let instructions = instructions_in(&output.stdout);
+        assert!(
+            !instructions.is_empty(),
+            "the compiler made no instructions of this: it must be a function without type parameters"
+        );
+        Self { instructions: Ok(instructions) }
     }
 
     /// The instructions, in this processor's own language; none when the function does not compile.
@@ -60,7 +71,7 @@ impl fmt::Display for Assembly {
     }
 }
 
-/// The instructions that the compiler makes of a function, with the optimisation that cells have.
+/// The instructions that the compiler makes of a function, with the optimisation that cells have. Before it may stand other items that it uses.
 ///
 /// ```
 /// use pinlab::assembly;
@@ -71,16 +82,11 @@ impl fmt::Display for Assembly {
 /// ```
 ///
 /// # Panics
-/// When the compiler cannot be asked.
+/// When the compiler cannot be asked, or makes no instructions of what stands last.
 #[macro_export]
 macro_rules! assembly {
-    // It is made public in any case.
-    ($(#[$attribute:meta])* $visibility:vis $first:ident $($function:tt)*) => {
-        $crate::probe::Assembly::ask(
-            &$crate::__site!(),
-            ::std::concat!($("#[", ::std::stringify!($attribute), "] "),*),
-            ::std::stringify!($first $($function)*),
-        )
+    ($($item:item)+) => {
+        $crate::probe::Assembly::ask(&$crate::__site!(), &[$(::std::stringify!($item)),+])
     };
 }
 
@@ -110,6 +116,25 @@ mod tests {
     fn nothing_of_a_hash_is_left_in_an_instruction() {
         let with = "leaq .Lanon.8c6b0ae4ba3cb4d4716e166d1c1540f0.1(%rip), %rax";
         assert_eq!(super::without_hash(with), "leaq .Lanon.1(%rip), %rax");
+    }
+
+    #[test]
+    fn items_before_the_function_are_there_for_it() {
+        let of = |second: bool| match second {
+            false => crate::assembly! { type Pair = (u64, ()); pub fn swap(a: &mut Pair) -> u64 { a.0 += 1; a.0 } },
+            true => {
+                crate::assembly! { struct Pair(u64); impl Unpin for Pair {} #[inline] fn swap(a: &mut Pair) -> u64 { a.0 *= 3; a.0 } }
+            }
+        };
+        assert!(!of(false).instructions().is_empty() && !of(true).instructions().is_empty());
+        assert_ne!(of(false), of(true));
+    }
+
+    #[test]
+    fn nothing_is_not_equal_to_nothing() {
+        let made_of_nothing = || crate::assembly! { fn generic<T>(a: T) -> T { a } };
+        let said = std::panic::catch_unwind(made_of_nothing);
+        assert!(said.is_err() || said.is_ok_and(|assembly| assembly != assembly.clone()));
     }
 
     #[test]
