@@ -17,7 +17,7 @@ html_theme_options = {
     "show_navbar_depth": 1,
 }
 html_static_path = ["_static"]
-html_css_files = ["course.css"]
+html_css_files = ["lab.css", "course.css"]
 html_js_files = ["theme.js"]
 html_show_copyright = False
 html_last_updated_fmt = None

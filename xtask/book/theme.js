@@ -1,4 +1,4 @@
-// The figures know JupyterLab's way of saying whether a page is light: the book's theme is said in the same way.
+// The figures and the lab's stylesheet know JupyterLab's way of saying whether a page is light: the book's theme is said in the same way.
 (() => {
   const root = document.documentElement;
   const say = () => {

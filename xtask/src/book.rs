@@ -32,8 +32,9 @@ const SPHINX: python::Packages = python::Packages {
 };
 
 /// What is written beside the notebooks for Sphinx.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("conf.py", include_str!("../book/conf.py")),
+    ("_static/lab.css", include_str!("../lab/custom.css")),
     ("_static/course.css", include_str!("../book/course.css")),
     ("_static/theme.js", include_str!("../book/theme.js")),
 ];

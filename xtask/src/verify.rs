@@ -23,8 +23,6 @@ mod targets;
 mod terms;
 mod trials;
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 
 use anyhow::Result;
@@ -108,8 +106,8 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     if plan.full {
         tally.add(steps::run(&ui, project, steps::FULL)?);
         tally.add(miri::run(&ui, project)?);
-        tally.add(mutator::run(&ui, project, &[], MUTATIONS, by_chance())?);
-        tally.add(equal_names::run(&ui, project, by_chance())?);
+        tally.add(mutator::run(&ui, project, &[], MUTATIONS, fastrand::u64(..))?);
+        tally.add(equal_names::run(&ui, project, fastrand::u64(..))?);
         tally.add(odd_folders::run(&ui, project)?);
     }
     if !times.is_empty() {
@@ -130,7 +128,7 @@ pub(crate) fn book(project: &Path) -> Result<bool> {
 /// Runs changed cells of these notebooks, and nothing else; true if the lab survived them.
 pub(crate) fn mutate(project: &Path, names: &[String], times: usize, seed: Option<u64>) -> Result<bool> {
     let ui = Ui::new();
-    let seed = seed.unwrap_or_else(by_chance);
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let mut tally = mutator::run(&ui, project, names, times, seed)?;
     if names.is_empty() || times == 0 {
         tally.add(equal_names::run(&ui, project, seed)?);
@@ -138,11 +136,6 @@ pub(crate) fn mutate(project: &Path, names: &[String], times: usize, seed: Optio
     }
     ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
-}
-
-/// Where numbers by chance begin: of those that the standard library keeps its hash maps safe with.
-fn by_chance() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// Verifies that the code holds on other systems, as far as this machine can tell.

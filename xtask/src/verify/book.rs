@@ -1,4 +1,4 @@
-//! `cargo verify --book`: the book that `cargo lab book` has made, as a reader has it: from a folder, with the network cut off.
+//! `cargo verify --book`: the book that `cargo lab book` has made, as a reader has it: from a folder.
 //!
 //! What its files say is looked at here: each link leads to something, and nothing is loaded from another place. What only a browser sees
 //! is asked there: that each page loads nothing but files, what axe finds in both themes, that a narrow window can be read, that the search

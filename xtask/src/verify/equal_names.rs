@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use fastrand::Rng;
 
-use super::mutator::Chance;
 use super::{Tally, outcome};
 use crate::jupyter::{End, Server};
-use crate::notebook::{FIRST_CELL, joined};
+use crate::notebook::FIRST_CELL;
+use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;
 
@@ -43,23 +44,17 @@ pub(super) fn run(ui: &Ui, project: &Path, seed: u64) -> Result<Tally> {
     let activity = ui.start(&what);
     let server = Server::start(&lab, project, &[])?;
     let mut kernel = server.kernel(&project.join("notebooks"))?;
-    let mut chance = Chance::new(seed);
+    let mut chance = Rng::with_seed(seed);
     let (mut right, mut refused, mut wrong) = (0, 0, Vec::new());
     for (number, code) in
         [FIRST_CELL.to_owned(), PREAMBLE.to_owned()].into_iter().chain((0..CELLS).map(|cell| code(cell, &mut chance))).enumerate()
     {
         activity.tell(&format!("cell {number} of {}", CELLS + 2));
         let ran = kernel.run(&code, &format!("cell-{number}"), LIMIT)?;
-        let mut lines = Vec::new();
-        for output in &ran.outputs {
-            lines.extend(joined(&output["text"]).lines().map(str::to_owned));
-            lines.extend(
-                output["traceback"].as_array().into_iter().flatten().map(|line| line.as_str().unwrap_or_default().to_owned()),
-            );
-        }
         let before = right + refused;
-        for line in lines {
-            match line.as_str() {
+        let shown = sections(&ran.outputs);
+        for line in shown.iter().flat_map(|section| section.text.lines()) {
+            match line {
                 "right" => right += 1,
                 "refused" => refused += 1,
                 _ => wrong.push(format!("  cell {number}: {line}")),
@@ -80,9 +75,9 @@ pub(super) fn run(ui: &Ui, project: &Path, seed: u64) -> Result<Tally> {
 }
 
 /// A cell with its own `work` and `P`: at its top, in a module, in a module in that, in a block, and in a block in that.
-fn code(cell: usize, chance: &mut Chance) -> String {
+fn code(cell: usize, chance: &mut Rng) -> String {
     let mut item = |name: &str, path: &str| {
-        let bytes = 1 + chance.below(40);
+        let bytes = chance.usize(1..=40);
         let own = format!("own_{cell}_{name}");
         let item = format!(
             "pub async fn work() {{ let {own} = std::hint::black_box([0u8; {bytes}]); std::future::pending::<()>().await; drop({own}); }}\n\

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Result;
+use fastrand::Rng;
 use pinlab_kernel::session;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
@@ -39,7 +40,7 @@ pub(super) fn run(ui: &Ui, project: &Path, names: &[String], times: usize, seed:
     let lab = setup::ensure(ui, project)?;
     let paths = super::notebooks::course(project, names)?;
     ui.say(format!("...   {times} changed cells; the same again: cargo verify mutate --times {times} --seed {seed}"));
-    let mut chance = Chance::new(seed);
+    let mut chance = Rng::with_seed(seed);
     let mut tally = Tally::default();
     let temporary = tempfile::tempdir()?;
     let mark = format!("{}-{seed}", std::process::id());
@@ -62,10 +63,10 @@ pub(super) fn run(ui: &Ui, project: &Path, names: &[String], times: usize, seed:
 }
 
 /// Runs a notebook, and changed cells in it; what is wrong.
-fn play(server: &Server, notebook: &Notebook, times: usize, chance: &mut Chance, on_cell: impl Fn(&str)) -> Result<Vec<String>> {
+fn play(server: &Server, notebook: &Notebook, times: usize, chance: &mut Rng, on_cell: impl Fn(&str)) -> Result<Vec<String>> {
     let folder = notebook.path.parent().unwrap_or(Path::new("."));
     let cells: Vec<&Cell> = notebook.code().skip(1).collect();
-    let mut chosen: Vec<usize> = (0..times).map(|_| chance.below(cells.len())).collect();
+    let mut chosen: Vec<usize> = (0..times).map(|_| chance.usize(..cells.len())).collect();
     chosen.sort_unstable();
     let mut kernel = server.kernel(folder)?;
     let mut wrong = Vec::new();
@@ -113,27 +114,6 @@ fn run_one(kernel: &mut Kernel<'_>, cell: Option<&Cell>, wrong: &mut Vec<String>
         End::Death(why) => wrong.push(format!("  {}: the kernel is lost: {why}", cell.label())),
     }
     Ok(())
-}
-
-/// Numbers by chance, always the same ones for the same beginning (xorshift).
-pub(super) struct Chance(u64);
-
-impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
-        // The generator stays where it is at 0.
-        Self((seed ^ 0x9e37_79b9_7f4a_7c15).max(1))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
 }
 
 /// Where the statements, numbers and strings of a text are.
@@ -186,19 +166,19 @@ impl Parts {
 }
 
 /// One change to a cell. Its commands to the kernel stay as they are.
-fn mutate(cell: &str, chance: &mut Chance) -> Mutation {
+fn mutate(cell: &str, chance: &mut Rng) -> Mutation {
     let at = cell.split_inclusive('\n').take_while(|line| line.starts_with(':')).map(str::len).sum();
     let (commands, code) = cell.split_at(at);
     let parts = Parts::of(code);
     let with = |range: Range<usize>, text: &str| format!("{commands}{}{text}{}", &code[..range.start], &code[range.end..]);
     let blocks: Vec<&Vec<Range<usize>>> = parts.blocks.iter().filter(|block| !block.is_empty()).collect();
-    let statement = |chance: &mut Chance| {
-        let block = blocks.get(chance.below(blocks.len()))?;
-        let position = chance.below(block.len());
+    let statement = |chance: &mut Rng| {
+        let block = chance.choice(&blocks)?;
+        let position = chance.usize(..block.len());
         Some((block[position].clone(), block.get(position + 1).cloned()))
     };
-    let pick = |ranges: &[Range<usize>], chance: &mut Chance| ranges.get(chance.below(ranges.len())).cloned();
-    let mutation = match chance.below(6) {
+    let pick = |ranges: &[Range<usize>], chance: &mut Rng| chance.choice(ranges).cloned();
+    let mutation = match chance.usize(..6) {
         0 => statement(chance).map(|(this, _)| ("deleted", with(this, ""))),
         1 => statement(chance).map(|(this, _)| ("doubled", with(this.clone(), &code[this.clone()].repeat(2)))),
         2 => statement(chance).and_then(|(this, next)| {
@@ -208,18 +188,18 @@ fn mutate(cell: &str, chance: &mut Chance) -> Mutation {
         }),
         3 => pick(&parts.numbers, chance).map(|range| {
             let number: u64 = code[range.clone()].replace('_', "").parse().unwrap_or(1);
-            let other = [0, number.saturating_add(1), number.saturating_mul(3), number / 2][chance.below(4)];
+            let other = [0, number.saturating_add(1), number.saturating_mul(3), number / 2][chance.usize(..4)];
             ("a number changed", with(range, &other.to_string()))
         }),
         4 => pick(&parts.strings, chance).map(|range| {
             let other = ["\"\"", "\"ÄÖ\u{1F600}\"", "\"one\\ntwo\"", "\"a text that is much longer than what was there before\""];
-            ("a string changed", with(range, other[chance.below(4)]))
+            ("a string changed", with(range, other[chance.usize(..4)]))
         }),
         _ => None,
     };
     match mutation {
         Some((how, text)) => Mutation::Text(how, text),
-        None => Mutation::Interrupt(Duration::from_millis(chance.below(2_000) as u64)),
+        None => Mutation::Interrupt(Duration::from_millis(chance.u64(..2_000))),
     }
 }
 
@@ -290,7 +270,7 @@ mod tests {
     #[test]
     fn every_kind_of_change_comes_up_and_the_commands_stay() {
         let cell = ":dep x = \"1\"\nlet a = 7;\nlet b = \"x\";\nf(a);";
-        let mut chance = Chance::new(12345);
+        let mut chance = Rng::with_seed(12345);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
             match mutate(cell, &mut chance) {
@@ -310,7 +290,7 @@ mod tests {
     #[test]
     fn the_same_beginning_gives_the_same_changes() {
         let all = |seed| {
-            let mut chance = Chance::new(seed);
+            let mut chance = Rng::with_seed(seed);
             (0..20).map(|_| format!("{:?}", mutate("f(1);\ng(\"x\");", &mut chance))).collect::<Vec<_>>()
         };
         assert_eq!(all(7), all(7));

@@ -35,9 +35,6 @@ const KERNEL_BYTES: u64 = 800 << 20;
 /// seen with every notebook.
 pub(super) const AT_ONCE: bool = false;
 
-/// The outputs of this one were written by one run and not yet seen again in a second one.
-const SEEN_ONCE: &[&str] = &["22-pinning-tomorrow"];
-
 /// How many lines of one failure are shown.
 const LINES: usize = 60;
 
@@ -158,26 +155,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
         for (job, verdict) in verdicts {
             let verdict = verdict.with_context(|| format!("while running {}", job.title()))?;
             report(ui, &job.notebook().name, &job.done(&verdict), &verdict);
-            let count = verdict.count();
-            match &job {
-                // Not each answer has been seen in a kernel yet: what they get is shown, and counts once the course is complete.
-                Job::Trials(..) if !COURSE_IS_COMPLETE && count.failed > 0 => {
-                    ui.say(format!(
-                        "missing {}: {} of its answers are not judged as they should (not counted yet)",
-                        job.title(),
-                        count.failed
-                    ));
-                    tally.add(Tally { failed: 0, ..count });
-                }
-                // The same for what these show now beside what their files have.
-                Job::Run(notebook)
-                    if SEEN_ONCE.contains(&notebook.name.as_str())
-                        && verdict.failures.iter().all(|failure| failure.blessable) =>
-                {
-                    tally.add(Tally { failed: 0, ..count });
-                }
-                _ => tally.add(count),
-            }
+            tally.add(verdict.count());
             if !verdict.times.is_empty() {
                 cell_times.entry(job.notebook().name.clone()).or_default().extend(verdict.times);
             }

@@ -9,15 +9,19 @@ use pinlab_kernel::session;
 
 use super::{Tally, outcome};
 use crate::jupyter::{End, Server};
-use crate::notebook::{FIRST_CELL, joined};
+use crate::notebook::FIRST_CELL;
+use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;
 
-/// What is run there: a variable, a program of a probe's, the compiler's layout, a crash and what comes after it.
+/// What is run there: a variable, a program of a probe's, the compiler's layout, the variable once more; and what each prints.
 const CELLS: [(&str, &str); 4] = [
     ("let text = String::from(\"Grüße\");\nprintln!(\"{text}\");", "Grüße"),
     ("println!(\"{}\", compiles! { println!(\"from a program\") }.run());", "from a program"),
-    ("async fn odd() { std::future::pending::<()>().await }\nprintln!(\"{}\", lowered!(odd).size());", "1"),
+    (
+        "async fn odd() { std::future::pending::<()>().await }\nprintln!(\"the same: {}\", lowered!(odd).size() == size_of_val(&odd()));",
+        "the same: true",
+    ),
     ("println!(\"{text} again\");", "Grüße again"),
 ];
 
@@ -46,9 +50,10 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
         let mut kernel = server.kernel(&project.join("notebooks"))?;
         for (code, expected) in [(FIRST_CELL, "")].into_iter().chain(CELLS) {
             let ran = kernel.run(code, "odd", Duration::from_secs(180))?;
-            let said: String = ran.outputs.iter().map(|output| joined(&output["text"])).collect();
-            if ran.end != End::Reply || !said.contains(expected) || expected.is_empty() != ran.outputs.is_empty() {
-                wrong.push(format!("  {code}\n  ends with {:?} and shows\n{:?}", ran.end, ran.outputs));
+            let shown = sections(&ran.outputs);
+            let printed = shown.iter().find(|section| section.title == "stdout").map_or("", |section| section.text.trim());
+            if ran.end != End::Reply || printed != expected || shown.len() > usize::from(!expected.is_empty()) {
+                wrong.push(format!("  {code}\n  ends with {:?} and shows\n{shown:?}", ran.end));
             }
         }
     }

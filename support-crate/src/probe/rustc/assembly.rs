@@ -131,10 +131,9 @@ mod tests {
     }
 
     #[test]
+    #[should_panic = "made no instructions of this"]
     fn nothing_is_not_equal_to_nothing() {
-        let made_of_nothing = || crate::assembly! { fn generic<T>(a: T) -> T { a } };
-        let said = std::panic::catch_unwind(made_of_nothing);
-        assert!(said.is_err() || said.is_ok_and(|assembly| assembly != assembly.clone()));
+        let _ = crate::assembly! { fn generic<T>(a: T) -> T { a } };
     }
 
     #[test]

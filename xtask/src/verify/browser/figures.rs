@@ -1,8 +1,8 @@
-//! What the figures must do in a browser: a player that steps, a word that shows its arrow.
+//! The place for what the figures must do in a browser: a player that steps, a word that shows its arrow. Nothing is checked yet.
 //!
 //! Each check finds the page on the notebook [`super::MODEL`], all of its cells run. To add one, write a function of the page and
 //! name it in [`CHECKS`]. What it may use: [`Page::script`] for a look at the document (`panel` is the open notebook, and a cell's
-//! outputs are in `.jp-OutputArea-output`), `Page::pixels` for what something measures.
+//! outputs are in `.jp-OutputArea-output`).
 
 use anyhow::Result;
 
