@@ -238,7 +238,9 @@ fn a_hundred_thousand_events_are_drawn_small_and_say_what_is_left_out() {
     let timeline = rt.stop_recording();
     assert_eq!(timeline.entries().len(), 100_000);
     let figure = timeline.figure();
-    assert!(figure.svg().len() < 400_000 && figure.html().len() < 4_000_000, "{} {}", figure.svg().len(), figure.html().len());
+    // How many bytes a step takes is up to which are drawn: those of note are, and a slow machine has more.
+    assert_eq!(figure.svg().matches("<g class=\"e\"").count(), 80, "steps of the still picture");
+    assert!(figure.html().len() < 2_500_000, "{}", figure.html().len());
     assert!(figure.svg().contains("steps are left out"), "{}", figure.svg());
     well_laid_out(figure.svg());
 }
