@@ -153,7 +153,7 @@ impl Names {
         static KERNEL: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
             [
                 (regex(r"(thread '[^']*') \(\d+\)"), "$1"),
-                (regex(r"\bsrc/lib\.rs: ?\d+(?::\d+)?"), "src/lib.rs"),
+                (regex(r"\bsrc/lib\.rs(?:: ?\d+(?::\d+)?)+"), "src/lib.rs"),
                 (regex(r"\bcommand_\d+(?::\d+)*"), "command"),
             ]
         });
@@ -322,7 +322,7 @@ mod tests {
             mask("thread '<unnamed>' (15192) panicked at src/lib.rs:114:2:"),
             mask("thread '<unnamed>' (77) panicked at src/lib.rs:98:2:")
         );
-        assert_eq!(mask("{async block@src/lib.rs: 226:21}"), mask("{async block@src/lib.rs: 251:21}"));
+        assert_eq!(mask("{async block@src/lib.rs:226:16: 226:21}"), mask("{async block@src/lib.rs:251:16: 251:21}"));
         assert_eq!(mask(" ╭─[ command_6:1:1 ]"), mask(" ╭─[ command_7:1:1 ]"));
     }
 

@@ -33,7 +33,7 @@ const KERNEL_BYTES: u64 = 800 << 20;
 
 /// Whether a notebook and its answers are run in one kernel, and an answer and its check as one cell: half the time. Not before it was
 /// seen with every notebook.
-pub(super) const AT_ONCE: bool = false;
+pub(super) const AT_ONCE: bool = true;
 
 /// How many lines of one failure are shown.
 const LINES: usize = 60;
