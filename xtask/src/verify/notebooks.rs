@@ -31,10 +31,6 @@ const COURSE_IS_COMPLETE: bool = false;
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
-/// Whether a notebook and its answers are run in one kernel, and an answer and its check as one cell: half the time. Not before it was
-/// seen with every notebook.
-pub(super) const AT_ONCE: bool = true;
-
 /// How many lines of one failure are shown.
 const LINES: usize = 60;
 
@@ -106,8 +102,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
                     report(ui, &notebook.name, &format!("{}: its file", notebook.name), &verdict);
                     tally.add(verdict.count());
                 }
-                let together =
-                    AT_ONCE && !(trials.is_empty() || wish.only_answers || wish.apart || wish.bless) && wish.times == 1;
+                let together = !(trials.is_empty() || wish.only_answers || wish.apart || wish.bless) && wish.times == 1;
                 if together {
                     jobs.push_back(Job::Both(notebook, trials));
                     continue;
