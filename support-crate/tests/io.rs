@@ -5,14 +5,13 @@ mod common;
 use common::{Count, SOON, poll, runtime, tcp_pair, within};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use futures::stream::StreamExt;
-use pinlab::{Async, CountingWaker, Handle, TcpListener, TcpStream, UdpSocket, yield_now};
+use pinlab::{Async, CountingWaker, TcpListener, TcpStream, UdpSocket, yield_now};
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -285,6 +284,8 @@ fn a_source_that_cannot_be_watched_says_so_and_leaves_nothing_behind() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_waker_that_is_dropped_because_its_source_cannot_be_watched_may_use_the_reactor() {
+    use pinlab::Handle;
+    use std::{sync::Arc, task::Wake};
     thread_local! {
         static ENGINE: RefCell<Option<(Handle, Option<TcpStream>)>> = const { RefCell::new(None) };
     }

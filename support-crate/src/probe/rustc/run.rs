@@ -175,7 +175,7 @@ impl Group {
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: the call writes into `info`, which has room for it; all zeroes are a valid `siginfo_t`.
         let info = unsafe {
-            if libc::waitid(libc::P_PID, self.child.id(), info.as_mut_ptr(), flags) != 0 {
+            if libc::waitid(libc::P_PID, self.child.id() as libc::id_t, info.as_mut_ptr(), flags) != 0 {
                 return Err(io::Error::last_os_error());
             }
             info.assume_init()
