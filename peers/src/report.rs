@@ -82,7 +82,8 @@ pub(crate) fn page(tables: &str, options: &Options) -> String {
     for row in SECTIONS.iter().flat_map(|section| section.rows) {
         _ = writeln!(page, "* **{}**, {}: {}", row.id, row.title, row.operation);
     }
-    page
+    // What `cargo run -p peers --example keyvalue` has measured.
+    page + "\n" + include_str!("../keyvalue.md")
 }
 
 /// A row of a table of the report.

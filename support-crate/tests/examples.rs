@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(30);
-const EXAMPLES: [&str; 4] = ["echo", "http", "chat", "sleepers"];
+const EXAMPLES: [&str; 5] = ["echo", "http", "chat", "sleepers", "keyvalue"];
 
 // ---- running an example --------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ fn each_example_says_what_is_wrong_with_its_arguments() {
 fn a_server_whose_address_is_taken_says_which_and_why() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for name in ["echo", "http", "chat"] {
+    for name in ["echo", "http", "chat", "keyvalue"] {
         let output = run(name, [&address]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{name} says\n{said}");
@@ -271,6 +271,102 @@ fn the_echo_client_tells_when_something_else_comes_back() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("MESSAGE 0 ON CONNECTION 0"), "{said}");
+}
+
+// ---- keyvalue ------------------------------------------------------------------------------------------------
+
+impl Running {
+    /// The key-value server with these arguments, and what it prints first.
+    fn keyvalue<const N: usize>(arguments: [&str; N]) -> (Self, SocketAddr) {
+        let server = Self::start(example("keyvalue").args(arguments));
+        let line = server.line();
+        let address = line.strip_prefix("listening on ").expect("a server first says where it listens");
+        (server, address.parse().expect("what it prints is its address"))
+    }
+}
+
+#[track_caller]
+fn asked(mut stream: &TcpStream, sent: &[u8], expected: &str) {
+    stream.write_all(sent).unwrap();
+    let mut back = vec![0; expected.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(text(&back), expected);
+}
+
+#[test]
+fn what_was_stored_is_there_for_all_whatever_way_it_is_sent() {
+    let (_server, address) = Running::keyvalue([]);
+    let (one, other) = (connect(address), connect(address));
+    asked(&one, b"*3\r\n$3\r\nSET\r\n$6\r\ncolour\r\n$6\r\nte\r\nal\r\n", "+OK\r\n");
+    asked(&other, b"get colour\r\nget nothing\r\ndbsize\r\n", "$6\r\nte\r\nal\r\n$-1\r\n:1\r\n");
+    // A command may come in pieces.
+    for byte in b"*2\r\n$3\r\nDEL\r\n$6\r\ncolou" {
+        (&one).write_all(&[*byte]).unwrap();
+    }
+    asked(&one, b"r\r\n", ":1\r\n");
+    asked(&one, b"quit\r\n", "+OK\r\n");
+    assert_eq!((&one).read(&mut [0]).unwrap(), 0, "it parts");
+    // A thousand at once, answered in order.
+    let (mut sent, mut expected) = (String::new(), String::new());
+    for number in 0..1000 {
+        sent += &format!("echo {number}\r\n");
+        expected += &format!("${}\r\n{number}\r\n", number.to_string().len());
+    }
+    asked(&other, sent.as_bytes(), &expected);
+}
+
+#[test]
+fn the_key_value_server_keeps_its_limits() {
+    let (_server, address) = Running::keyvalue(["--clients", "2", "--memory", "1", "--idle", "300ms"]);
+    let (one, two) = (connect(address), connect(address));
+    asked(&one, b"ping\r\n", "+PONG\r\n");
+    asked(&two, b"ping\r\n", "+PONG\r\n");
+    let third = connect(address);
+    asked(&third, b"", "-ERR max number of clients reached\r\n");
+    let big = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$900000\r\n{}\r\n", "x".repeat(900_000));
+    asked(&one, big.as_bytes(), "+OK\r\n");
+    asked(&one, big.replace("$1\r\na", "$1\r\nb").as_bytes(), "-OOM the store is full\r\n");
+    asked(&one, big.as_bytes(), "+OK\r\n");
+    asked(&two, b"*2\r\n$3\r\nGET\r\n$2000000\r\n", "-ERR a command of more than 1 MiB");
+    // Who says nothing is parted with.
+    let started = Instant::now();
+    assert_eq!((&one).read(&mut [0]).unwrap(), 0);
+    assert!(started.elapsed() < LIMIT / 2);
+}
+
+#[test]
+fn the_trace_page_shows_what_the_engine_does() {
+    let (server, address) = Running::keyvalue(["127.0.0.1:0", "--trace", "127.0.0.1:0"]);
+    let line = server.line();
+    let page = line.trim_start_matches("its trace is on http://").trim_end_matches('/').parse().expect("an address");
+    let mut http = Http::new(page);
+    http.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let stream = connect(address);
+    for _ in 0..20 {
+        asked(&stream, b"ping\r\n", "+PONG\r\n");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let answer = http.answer(true);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("<figure") && answer.body.contains("visit"), "{}", answer.body);
+}
+
+/// SIGTERM while a client still sends: what has arrived is answered, nobody new is let in, and the server ends by itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_key_value_server_ends_in_good_order() {
+    let (mut server, address) = Running::keyvalue([]);
+    let stream = connect(address);
+    asked(&stream, b"set a 1\r\n", "+OK\r\n");
+    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut rest = Vec::new();
+    (&stream).read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert!(server.end().success(), "it ends as one that was asked to");
+    assert!(TcpStream::connect(address).is_err());
+    let said = server.complaints.take().expect("nobody else takes them").join().expect("it does not panic");
+    assert!(said.contains("ended: all clients have gone"), "{said}");
 }
 
 // ---- http ----------------------------------------------------------------------------------------------------
