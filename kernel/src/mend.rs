@@ -3,6 +3,7 @@
 //! 1. What the panic hook prints ([`crate::config`]): it knows the line's text, and the front which cell that is in.
 //! 2. ✓ and ✗ of a check, in the reader's own copy: green and red.
 //! 3. One sentence of the kernel's under E0596, which is wrong there: a variable that is borrowed is not mended by `let mut x = x;`.
+//! 4. What a first cell says that does not find the support crate beside the notebook: only that there is no such file.
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,17 @@ const PANIC: &str = "\u{1}panic\t";
 
 /// The sentence, as the kernel frames it.
 const ADVICE: &str = "Note: You can change an existing variable to mutable like: `let mut x = x;`";
+
+/// How the kernel names the path that the first cell looks for.
+const SUPPORT_CRATE: &str = "\"../support-crate\"";
+
+/// What to do when it is not there.
+const AWAY: [&str; 4] = [
+    "This notebook is not in its project's folder: its first cell looks for the support crate in `../support-crate`.",
+    "Get the project (`git clone`), type `cargo lab` in it, and put this notebook into the folder `my-notebooks` there.",
+    "Or say in the first cell where the crate is: `:dep pinlab = { path = \"/where/you/have/it/support-crate\" }`.",
+    "",
+];
 
 /// The message that is passed on; `code` is that of the cell.
 /// `coloured` if it checks an exercise in the reader's own copy.
@@ -37,6 +49,13 @@ pub(crate) fn mended(message: Message, code: &str, coloured: bool, signer: &Sign
             let mut content = message.content();
             if !without_advice(&mut content) {
                 return message;
+            }
+            signer.rewritten(message, &content)
+        }
+        "error" if code.contains(SUPPORT_CRATE) && is_ours("\\\"../support-crate\\\"") => {
+            let mut content = message.content();
+            if let Some(lines) = content["traceback"].as_array_mut() {
+                lines.extend(AWAY.iter().map(|line| json!(line)));
             }
             signer.rewritten(message, &content)
         }
@@ -142,6 +161,18 @@ mod tests {
             "\u{1b}[32m✓ yes\u{1b}[39m\n\u{1b}[31m✗ no\u{1b}[39m\nplain ✓\n"
         );
         assert_eq!(mended(message.clone(), "", false, &signer).parts, message.parts);
+    }
+
+    #[test]
+    fn a_notebook_away_from_its_project_says_how_to_get_the_crate() {
+        let first = ":cache 1024\n:dep pinlab = { path = \"../support-crate\" }";
+        let said = "No such file or directory (os error 2): \"../support-crate\"";
+        let (message, signer) = made("error", &json!({"ename": "Error", "evalue": said, "traceback": [said]}));
+        let mended_content = mended(message.clone(), first, false, &signer).content();
+        let lines = mended_content["traceback"].as_array().unwrap();
+        assert_eq!(lines[0], said);
+        assert!(lines.len() > 2 && lines.iter().any(|line| line.as_str().unwrap().contains("cargo lab")), "{lines:?}");
+        assert_eq!(mended(message.clone(), "let x = 1;", false, &signer).parts, message.parts);
     }
 
     #[test]
