@@ -82,6 +82,9 @@ pub(crate) fn make(ui: &Ui, store: &Path, project: &Path, lab: &Lab) -> Result<(
     let (scratch, _in_use) = session::scratch().context("there is no folder for what the first cell compiles")?;
     let compiled = scratch.path().join(SESSION);
     fs::create_dir(&compiled)?;
+    // The kernel resolves the support crate's dependencies afresh: it is given the versions that the clone is tested with.
+    let lock = project.join("Cargo.lock");
+    fs::copy(&lock, compiled.join("Cargo.lock")).with_context(|| format!("cannot copy {}", lock.display()))?;
     run(ui, project, lab, &compiled)?;
     strip(&compiled)?;
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -104,9 +107,11 @@ fn remove(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Of the compiler, the kernel, the cells, and the support crate's files. Their times count, not their text: so it is with cargo.
+/// Of the compiler, the kernel, the cells, the lock, and the support crate's files. Their times count, not their text: so it is with cargo.
 fn key(project: &Path) -> Result<String> {
     let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), cells().concat()];
+    let lock = project.join("Cargo.lock");
+    texts.push(fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?);
     let support = support_crate(project);
     let mut files = vec![support.join("Cargo.toml")];
     collect(&support.join("src"), &mut files)?;
@@ -185,6 +190,7 @@ mod tests {
         let project = tempfile::tempdir().unwrap();
         fs::create_dir_all(project.path().join("support-crate/src/net")).unwrap();
         fs::write(project.path().join("support-crate/Cargo.toml"), "[package]").unwrap();
+        fs::write(project.path().join("Cargo.lock"), "version = 4").unwrap();
         fs::write(project.path().join("support-crate/src/net/tcp.rs"), "// one").unwrap();
         fs::create_dir(project.path().join("notebooks")).unwrap();
         project
