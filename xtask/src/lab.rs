@@ -64,6 +64,8 @@ pub(crate) fn set_up(project: &Path) -> Result<bool> {
     let ui = Ui::new();
     check_clone(project)?;
     setup::ensure(&ui, project)?;
+    // What a class's students are given is a copy of this one.
+    copy::update(project)?.told.iter().for_each(|line| ui.say(line));
     ui.say(format!("The lab is set up in {}.", Store::of_user()?.root().display()));
     Ok(true)
 }
