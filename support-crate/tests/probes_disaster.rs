@@ -161,3 +161,28 @@ fn what_the_last_tenant_left_can_still_be_seen() {
     assert!(left.to_string().contains("vacant"), "{left}");
     assert_eq!(text, "Hello");
 }
+
+/// In a notebook the line that a panic names must be one of the cell.
+#[test]
+fn a_panic_names_the_line_of_whoever_asked() {
+    thread_local! { static FILE: Cell<Option<String>> = const { Cell::new(None) } }
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        FILE.set(panic.location().map(|place| place.file().to_owned()));
+        others(panic)
+    }));
+    let room = [0_u8; 8192];
+    let asks: [(&str, Box<dyn FnOnce() + std::panic::UnwindSafe>); 7] = [
+        ("FutureSlot::with", Box::new(move || drop(FutureSlot::with(async move { room.len() })))),
+        ("FutureSlot::put", Box::new(|| FutureSlot::with_room(8).put(process_data("", Rc::default())))),
+        ("FutureSlot::poll", Box::new(|| drop(FutureSlot::<String>::new().poll()))),
+        ("Slot::take", Box::new(|| drop(Slot::<String>::new().take()))),
+        ("Slot::get", Box::new(|| println!("{}", Slot::<u8>::new().get()))),
+        ("Slot::get_mut", Box::new(|| println!("{}", Slot::<u8>::new().get_mut()))),
+        ("Slot::move_to", Box::new(|| Slot::<u8>::new().move_to(&mut Slot::new()))),
+    ];
+    for (what, ask) in asks {
+        std::panic::catch_unwind(ask).unwrap_err();
+        assert_eq!(FILE.take().as_deref(), Some(file!()), "{what}");
+    }
+}
