@@ -446,10 +446,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_cell_names_the_versions_of_the_support_crate() {
+    fn the_first_cell_names_the_version_that_is_locked() {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let manifest = fs::read_to_string(project.join("support-crate/Cargo.toml")).unwrap();
-        let line = manifest.lines().find(|line| line.starts_with("pin-project = ")).unwrap();
-        assert!(FIRST_CELL.contains(&format!(":dep {line}")), "{line}");
+        let lock = fs::read_to_string(project.join("Cargo.lock")).unwrap();
+        let (_, locked) = lock.split_once("name = \"pin-project\"\nversion = ").unwrap();
+        let line = format!(":dep pin-project = \"={}", locked.trim_start_matches('"').lines().next().unwrap());
+        assert!(FIRST_CELL.contains(&line), "{line}");
     }
 }
