@@ -163,6 +163,36 @@ pub fn prepare(kernel: &mut Command) {
     }
     // Inlining across a cell's codegen units is a fifth of the time that a cell takes, and no notebook is about it.
     kernel.env("CARGO_PROFILE_DEV_LTO", "off");
+    find_standard_library(kernel);
+}
+
+/// Lets the kernel find what its cells are linked with.
+fn find_standard_library(kernel: &mut Command) {
+    if let (Some(variable), Some(libraries)) = (LIBRARY_PATH, standard_library()) {
+        let before = env::var_os(variable).unwrap_or_default();
+        let path = env::join_paths(std::iter::once(libraries).chain(env::split_paths(&before)));
+        if let Ok(path) = path {
+            kernel.env(variable, path);
+        }
+    }
+}
+
+/// Where the system looks for shared libraries first. On Windows the kernel takes care of it itself.
+const LIBRARY_PATH: Option<&str> = if cfg!(target_os = "macos") {
+    Some("DYLD_FALLBACK_LIBRARY_PATH")
+} else if cfg!(unix) {
+    Some("LD_LIBRARY_PATH")
+} else {
+    None
+};
+
+/// The folder of the standard library that cells are linked with. A cell whose text was compiled before is not compiled again, and evcxr 0.22 loads it from a
+/// folder from which the path that is written in it leads nowhere. Cargo sets the variable for what it starts; Jupyter, VS Code and a hub do not.
+fn standard_library() -> Option<PathBuf> {
+    let output =
+        Command::new("rustc").args(["--print", "target-libdir"]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| PathBuf::from(folder.trim()))
 }
 
 /// Asks cargo, with the user's own settings for mirrors and proxies, whether it reaches its registry.
@@ -317,7 +347,21 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
+    use std::ffi::OsStr;
+
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_kernel_finds_the_standard_library_whoever_starts_it() {
+        let mut kernel = Command::new("kernel");
+        find_standard_library(&mut kernel);
+        let (_, path) = kernel.get_envs().find(|(name, _)| Some(*name) == LIBRARY_PATH.map(OsStr::new)).unwrap();
+        let first = env::split_paths(path.unwrap()).next().unwrap();
+        let is_std = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("libstd-");
+        assert!(fs::read_dir(&first).unwrap().flatten().any(is_std), "{}", first.display());
+    }
 
     #[test]
     fn a_copy_has_the_times_of_the_original() {

@@ -105,6 +105,8 @@ impl Server {
             .args(["--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", "--allow-root"])
             .arg(format!("--ServerApp.port={port}"))
             .arg(format!("--ServerApp.root_dir={}", root.display()))
+            // Cargo has set it for us. Other programs that start a kernel have not.
+            .env_remove("LD_LIBRARY_PATH")
             .env("JUPYTER_TOKEN", &token)
             .env("JUPYTER_CONFIG_DIR", settings)
             .env("JUPYTER_RUNTIME_DIR", folder("runtime")?)

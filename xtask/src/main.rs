@@ -98,7 +98,7 @@ struct Verify {
     /// Open every notebook in a real browser, and not only two; with `notebooks`, besides running them
     #[arg(long, global = true)]
     browser: bool,
-    /// Write the outputs of notebooks back where they differ from what the file has
+    /// Write the outputs of notebooks back where they differ from what the file has (answers are not tried then)
     #[arg(long, global = true)]
     bless: bool,
     /// The book only, as `cargo lab book` has made it: links, addresses, search, and each page in a browser

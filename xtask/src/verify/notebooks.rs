@@ -39,7 +39,7 @@ const LINES: usize = 60;
 pub(super) struct Wish {
     /// How often each is run as it is.
     pub(super) times: usize,
-    /// Write outputs back where they differ.
+    /// Write outputs back where they differ. The answers are not tried then.
     pub(super) bless: bool,
     /// Try the answers and nothing else.
     pub(super) only_answers: bool,
@@ -110,7 +110,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
                 if !wish.only_answers {
                     jobs.extend((0..wish.times).map(|_| Job::Run(notebook.clone())));
                 }
-                if !trials.is_empty() {
+                if !(trials.is_empty() || wish.bless) {
                     jobs.push_back(Job::Trials(notebook, trials));
                 }
             }
