@@ -11,7 +11,7 @@ use std::{
 /// The source of one `async fn`, from its opening brace to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    /// The number of the first line, counted from one.
+    /// The number of the first line in its file, counted from one.
     first: usize,
     lines: Vec<String>,
     /// The line in which a state waits.
@@ -19,24 +19,24 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// The lines with their numbers.
+    /// The lines with their numbers, the first being 1: in a notebook nobody sees the file that the compiler saw.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> + '_ {
-        self.lines.iter().enumerate().map(|(i, line)| (self.first + i, line.as_str()))
+        self.lines.iter().enumerate().map(|(i, line)| (i + 1, line.as_str()))
     }
 
     /// The number of the line in which a state waits: before the first poll it is that of the opening brace, after the end that of the
     /// closing one.
     pub(crate) fn line_of(&self, state: &str) -> Option<usize> {
         match state {
-            "Unresumed" => Some(self.first),
-            "Returned" => Some(self.first + self.lines.len().saturating_sub(1)),
-            suspended => self.waits.get(suspended).copied(),
+            "Unresumed" => Some(1),
+            "Returned" => Some(self.lines.len()),
+            suspended => Some(self.waits.get(suspended)?.checked_sub(self.first)? + 1),
         }
     }
 
     /// A line of it, without the room before it.
     pub(crate) fn text(&self, line: usize) -> Option<&str> {
-        Some(self.lines.get(line.checked_sub(self.first)?)?.trim())
+        Some(self.lines.get(line.checked_sub(1)?)?.trim())
     }
 }
 
@@ -108,10 +108,10 @@ mod tests {
                    discriminant((*_37)) = 1;    // scope 0 at src/a b.rs:5:2: 5:2\n}";
         let all = bodies(mir, source);
         let body = &all["{async fn body of f()}"];
-        assert_eq!(body.line_of("Unresumed"), Some(2));
+        assert_eq!(body.line_of("Unresumed"), Some(1));
         assert_eq!(body.line_of("Suspend0").and_then(|line| body.text(line)), Some("a().await;"));
         assert_eq!(body.line_of("Suspend1"), None, "inside a macro of somebody else's");
-        assert_eq!(body.line_of("Returned"), Some(5));
+        assert_eq!(body.line_of("Returned"), Some(4));
         assert_eq!(body.lines().count(), 4);
     }
 }

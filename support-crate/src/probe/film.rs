@@ -258,7 +258,7 @@ impl Film {
         &self.end
     }
 
-    /// The line of source in which it stood, and its text.
+    /// The line of the function in which it stood, and its text.
     fn line(&self, shot: usize) -> Option<(usize, &str)> {
         let body = self.body.as_ref()?;
         let line = body.line_of(self.shots[shot].xray.state()?)?;
@@ -271,8 +271,8 @@ impl Film {
             let shot = &self.shots[i];
             let mut remarks: Vec<String> = shot.cause.iter().map(|cause| format!("Polled: {cause}.")).collect();
             remarks.push(match (self.line(i), shot.xray.state(), &self.body) {
-                (Some((line, text)), Some("Unresumed" | "Returned"), _) => format!("Line {line}: {text}"),
-                (Some((line, text)), _, _) => format!("It waits in line {line}: {text}"),
+                (Some((line, text)), Some("Unresumed" | "Returned"), _) => format!("Line {line} of the function: {text}"),
+                (Some((line, text)), _, _) => format!("It waits in line {line} of the function: {text}"),
                 (None, Some(state), Some(_)) => {
                     format!("In which line {state} waits, the compiler does not say: inside a macro, perhaps.")
                 }
