@@ -10,13 +10,13 @@ mod pinlab_notebook {
         const DEFAULT: &str = "PINLAB_DEFAULT_HOOK";
         let hook = std::panic::take_hook();
         let pointer: *const (dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync) = &*hook;
-        // SAFETY: such a pointer is two words; of the second, the address of a table in the standard library, nothing is asked but whether it is the same.
+        // SAFETY: FFI: rustc makes such a pointer of two words; of the second, the address of a table in std, nothing is asked but whether it is the same.
         let [_, table]: [usize; 2] = unsafe { std::mem::transmute(pointer) };
         let default = std::env::var(DEFAULT).ok();
         if default.is_none() {
             // The kernel asks for backtraces in every cell; here it is the reader who does.
             let calls = std::env::var_os("PINLAB_BACKTRACE").unwrap_or_else(|| "0".into());
-            // SAFETY: no cell has run yet in this process, so that there is one thread.
+            // SAFETY: FFI: no cell has run yet in this process, so that there is one thread.
             unsafe {
                 std::env::set_var(DEFAULT, table.to_string());
                 std::env::set_var("RUST_BACKTRACE", calls);

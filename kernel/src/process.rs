@@ -68,7 +68,7 @@ fn end_with_us(command: &mut Command) {
     {
         use std::os::unix::process::CommandExt;
         let end = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);
-        // SAFETY: between fork and exec the closure makes one system call, which is async-signal-safe, and touches no memory.
+        // SAFETY: FFI: between fork and exec the closure makes one system call, which is async-signal-safe, and touches no memory.
         unsafe { command.pre_exec(end) };
     }
     #[cfg(not(target_os = "linux"))]

@@ -232,7 +232,7 @@ impl Engine {
             return; // it is over, or being dropped
         }
         self.clock.count_poll();
-        // SAFETY: it came from this engine's queue; and the loop runs (IE3).
+        // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
         let poll = |task| unsafe { self.tasks.poll(task) };
         match self.recorder().is_on() {
             false => poll(task),

@@ -45,7 +45,7 @@ pub(crate) fn park_timeout(_: std::time::Duration) {
 #[cfg(all(unix, not(pinlab_loom), any(miri, not(all(target_os = "linux", target_arch = "x86_64")))))]
 #[inline(always)]
 pub(crate) fn thread_token() -> usize {
-    // SAFETY: `pthread_self` has no preconditions.
+    // SAFETY: FFI: `pthread_self` has no preconditions.
     (unsafe { libc::pthread_self() }) as usize
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn thread_token() -> usize {
 #[inline(always)]
 pub(crate) fn thread_token() -> usize {
     let token;
-    // SAFETY: reads one word that every thread of a Linux program has ("ELF Handling For Thread-Local Storage", section 3.4.6).
+    // SAFETY: FFI: reads one word that every thread of a Linux program has ("ELF Handling For Thread-Local Storage", section 3.4.6).
     unsafe { std::arch::asm!("mov {}, fs:0", out(reg) token, options(nostack, readonly, preserves_flags)) };
     token
 }

@@ -38,8 +38,8 @@
 //! * **IT1** While the engine is open, only its thread touches a header's cells; other threads touch `remote_refs` and what never changes (`vtable`,
 //!   `at`, `id`, the chunk). After it has closed, the cells are the join handle's, which cannot leave that thread.
 //! * **IT2** The future is written into its block once and stays at that address until it is dropped there.
-//! * **IT3** The references to a task are `state.refs() + (remote_refs - BIAS)`. There is one for each [`TaskRef`], and the engine's, which ends with
-//!   [`State::end`](state::State::end).
+//! * **IT3** The references to a task are `state.refs() + (remote_refs - BIAS)`. There is one for each [`TaskRef`] but those that IT8 lets be
+//!   made without, and the engine's, which ends with [`State::end`](state::State::end).
 //! * **IT4** `remote_refs` is below `BIAS` only while `RETURNED` or `WOKEN` is set, and each of them is set only while a message holds a reference. So the sum is
 //!   zero only when the engine's thread finds its own count at zero, neither flag, and exactly `BIAS`; a reference is only made from another one, so then nobody
 //!   can make one any more.
@@ -47,6 +47,11 @@
 //!   threads count there, and whoever takes it to zero frees the block: no future is in it, and no output unless a join handle
 //!   still holds a reference.
 //! * **IT6** What the stage holds is what the phase says (see `state`). A block is freed only when it is empty.
+//! * **IT7** A task's vtable was made for the type of the future that was written into its block, and a join handle's `T` is what that future gives.
+//!   (`tests/combinations.rs`, and Miri over it.)
+//! * **IT8** A waker with the vtable of `waker` points to the header and owns a reference, as a [`TaskRef`] does. One of either that is made of a pointer
+//!   without a reference is never dropped, and is used only while a reference that somebody else owns keeps the block. (`tests/lifetime.rs`: "wakers may
+//!   fire, be cloned and be dropped while the runtime is dropped".)
 
 pub(crate) mod join;
 mod joiner;
@@ -160,7 +165,7 @@ impl TaskRef {
     /// A waker that counts no reference: good for as long as this is.
     #[inline(always)]
     pub(crate) fn borrowed_waker(&self) -> ManuallyDrop<Waker> {
-        // SAFETY: never dropped, so it gives no reference back; its user has it no longer than `self`.
+        // SAFETY: IT8: never dropped, so it gives no reference back; its user has it no longer than `self`, which owns one.
         ManuallyDrop::new(unsafe { waker::from_ref(self.0) })
     }
 
@@ -234,7 +239,7 @@ impl Clone for TaskRef {
 impl Drop for TaskRef {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the reference is ours, and this is its end.
+        // SAFETY: IT3: the reference is ours, and this is its end. IB4: what `local` gives is of this task's engine, which is open.
         unsafe {
             match self.local() {
                 Some(tasks) => release_local(self.0, tasks),
@@ -248,10 +253,10 @@ impl Drop for TaskRef {
 ///
 /// # Safety
 ///
-/// The caller owns one, which this gives back; it is a task of this engine, which is open.
+/// The caller owns one (IT3), which this gives back; it is a task of this engine, which is open.
 #[inline(always)]
 unsafe fn release_local(header: NonNull<Header>, tasks: &Tasks) {
-    // SAFETY: the reference is still counted, so the block is alive.
+    // SAFETY: IT3, IT4: the caller's reference is still counted, so the block is alive.
     let Header { state, remote_refs, .. } = unsafe { header.as_ref() };
     if state.refs() == 0 {
         remote_refs.fetch_sub(1, Relaxed); // made by another thread, given back here: so what is left is not below the bias (IT4)
@@ -291,9 +296,9 @@ fn too_many() -> ! {
 ///
 /// # Safety
 ///
-/// The caller owns a reference, which this gives back.
+/// The caller owns a reference (IT3), which this gives back.
 unsafe fn release_closed(header: NonNull<Header>) {
-    // SAFETY: the caller's reference keeps the block.
+    // SAFETY: IT3, IT5: the caller's reference keeps the block.
     let remote_refs = unsafe { &header.as_ref().remote_refs };
     // It may be that we set a flag and found the inbox closed; while it is set, others only subtract.
     let before = remote_refs.fetch_update(AcqRel, Acquire, |refs| Some((refs & !(RETURNED | WOKEN)) - 1));

@@ -18,7 +18,7 @@ const LAG: Duration = Duration::from_millis(20);
 #[cfg(all(target_os = "linux", not(miri)))]
 fn coarse() -> Option<Tick> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes to the struct that it is given, nothing else.
+    // SAFETY: FFI: it writes to the struct that it is given, nothing else.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
     Some(Tick { seconds: time.tv_sec as u64, nanoseconds: time.tv_nsec as u32 })
 }

@@ -56,7 +56,7 @@ impl<T: AsSource> Async<T> {
     ///
     /// # Safety
     ///
-    /// It must not be replaced, nor its descriptor be closed: the reactor would go on watching the old one.
+    /// It must not be replaced, nor its descriptor be closed: the reactor would go on watching the old one (IN2, IS4).
     pub unsafe fn get_mut(&mut self) -> &mut T {
         self.io.as_mut().expect("the source is there until into_inner")
     }

@@ -37,27 +37,31 @@ pub struct CountingAllocator;
 // SAFETY: every call goes to `System` as it is (invariant 1). Counting neither allocates nor unwinds: the counter is a
 // constant-initialised `Cell` without a destructor.
 unsafe impl GlobalAlloc for CountingAllocator {
+    // SAFETY: caller: what `GlobalAlloc::alloc` asks for.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(|a| Allocations { count: a.count + 1, bytes: a.bytes + layout.size(), ..a });
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: caller: the promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: caller: what `GlobalAlloc::alloc_zeroed` asks for.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         note(|a| Allocations { count: a.count + 1, bytes: a.bytes + layout.size(), ..a });
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: caller: the promises are passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: caller: what `GlobalAlloc::realloc` asks for.
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note(|a| Allocations { count: a.count + 1, bytes: a.bytes + size, freed: a.freed + 1 });
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: caller: the promises are passed on.
         unsafe { System.realloc(old, layout, size) }
     }
 
+    // SAFETY: caller: what `GlobalAlloc::dealloc` asks for.
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
         note(|a| Allocations { freed: a.freed + 1, ..a });
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: caller: the promises are passed on.
         unsafe { System.dealloc(old, layout) }
     }
 }

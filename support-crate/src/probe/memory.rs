@@ -12,7 +12,7 @@
 /// Another thread that writes them meanwhile may be seen half-way.
 ///
 /// # Safety
-/// `from .. from + len` must be allocated and mapped for the whole call. It need not be initialised.
+/// `from .. from + len` must be allocated and mapped for the whole call (invariant 1). It need not be initialised.
 pub(crate) unsafe fn snapshot(from: *const u8, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len);
     // SAFETY: invariant 1: the caller vouches for the source, the vector has room for `len` bytes, and the load has
@@ -24,9 +24,11 @@ pub(crate) unsafe fn snapshot(from: *const u8, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// # Safety
+/// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
 #[cfg(target_arch = "x86_64")]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: `rep movsb` copies exactly `rcx` bytes upwards (the direction flag is clear by the calling convention);
+    // SAFETY: invariant 1: `rep movsb` copies exactly `rcx` bytes upwards (the direction flag is clear by the calling convention);
     // the caller vouches for both ranges. To the compiler the block may have written any bytes: they are initialised.
     unsafe {
         std::arch::asm!(
@@ -37,9 +39,11 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
+/// # Safety
+/// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
 #[cfg(target_arch = "aarch64")]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the loop copies exactly `len` bytes upwards; the caller vouches for both ranges. To the compiler the
+    // SAFETY: invariant 1: the loop copies exactly `len` bytes upwards; the caller vouches for both ranges. To the compiler the
     // block may have written any bytes: they are initialised.
     unsafe {
         std::arch::asm!(
@@ -56,11 +60,13 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
+/// # Safety
+/// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
 #[cfg(all(unix, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     for start in (0..len).step_by(PEEK) {
         let bytes = peek(from.addr() + start, PEEK.min(len - start)).expect("the kernel reads a live value");
-        // SAFETY: the caller vouches for `to .. to + len`; `start + bytes.len()` does not exceed `len`.
+        // SAFETY: caller: it vouches for `to .. to + len`; `start + bytes.len()` does not exceed `len`.
         unsafe { to.add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 }
@@ -121,10 +127,10 @@ mod tests {
     #[test]
     fn a_snapshot_is_byte_for_byte() {
         let bytes: Vec<u8> = (0..=255).cycle().take(100_003).collect();
-        // SAFETY: the vector is alive.
+        // SAFETY: invariant 1: the vector is alive.
         let copy = unsafe { snapshot(bytes[1..].as_ptr(), bytes.len() - 1) };
         assert_eq!(copy, bytes[1..]);
-        // SAFETY: nothing is read.
+        // SAFETY: invariant 1: nothing is read.
         assert_eq!(unsafe { snapshot(std::ptr::without_provenance(1), 0) }, []);
     }
 }

@@ -37,7 +37,7 @@ impl Place {
     fn new(size: usize, align: usize) -> Self {
         // A place for a value of no size still gets an address of its own.
         let layout = Layout::from_size_align(size.max(1), align).expect("a size that fits the address space");
-        // SAFETY: the layout is not empty.
+        // SAFETY: invariant 1: the place begins here; its layout is not empty.
         let start = unsafe { alloc::alloc_zeroed(layout) };
         Self { start: NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout)), layout }
     }
@@ -55,7 +55,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`, and freed only here.
+        // SAFETY: invariant 1: allocated with this layout in `new`, and freed only here.
         unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) };
     }
 }
@@ -459,7 +459,7 @@ impl<O: 'static> Default for FutureSlot<O> {
 impl<O> Drop for FutureSlot<O> {
     fn drop(&mut self) {
         if let Some(tenant) = self.tenant.take() {
-            // SAFETY: as in `evict`.
+            // SAFETY: invariant 2: as in `evict`.
             unsafe { (tenant.see)(black_box(self.place.start.as_ptr())).drop_in_place() };
         }
     }

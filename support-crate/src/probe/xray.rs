@@ -70,7 +70,7 @@ impl XRay {
     /// The copy is of this moment. A value that another thread changes meanwhile (through an atomic, say) may be
     /// caught half-way.
     pub fn of<T: ?Sized>(value: &T) -> Self {
-        // SAFETY: a reference vouches for `size_of_val` allocated bytes for as long as it lives.
+        // SAFETY: invariant 1 of `memory`: a reference vouches for `size_of_val` allocated bytes for as long as it lives.
         unsafe { Self::of_bytes(std::ptr::from_ref(value).cast(), size_of_val(value), align_of_val(value), type_name(value)) }
     }
 
@@ -98,14 +98,14 @@ impl XRay {
     /// Copies the bytes at a place that need not hold a value: one that was moved out of, for example.
     ///
     /// # Safety
-    /// The memory must still be allocated: `size_of::<T>()` bytes from `place` on.
+    /// The memory must still be allocated: `size_of::<T>()` bytes from `place` on (invariant 1 of `memory`).
     pub unsafe fn of_place<T>(place: *const T) -> Self {
-        // SAFETY: the caller vouches for the place.
+        // SAFETY: caller: it vouches for the place.
         unsafe { Self::of_bytes(place.cast(), size_of::<T>(), align_of::<T>(), short_name(std::any::type_name::<T>())) }
     }
 
     /// # Safety
-    /// `len` bytes from `from` on must be allocated.
+    /// `len` bytes from `from` on must be allocated (invariant 1 of `memory`).
     pub(crate) unsafe fn of_bytes(from: *const u8, len: usize, align: usize, what: String) -> Self {
         let map = Arc::new(Map::now());
         let mut xray = Self {
@@ -113,7 +113,7 @@ impl XRay {
             title: None,
             address: Address::in_map(from.addr(), &map),
             align,
-            // SAFETY: the caller vouches for the bytes.
+            // SAFETY: caller: it vouches for the bytes.
             bytes: unsafe { memory::snapshot(from, len) },
             map,
             spans: Vec::new(),

@@ -73,7 +73,7 @@ impl<T> JoinHandle<T> {
     fn take(&self) -> Option<Result<T, JoinError>> {
         self.task.header().state.take_output().then(|| {
             let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
-            // SAFETY: a handle is on the engine's thread; the task's output is of this type, and now ours alone (IT6), and written by this.
+            // SAFETY: IT1: a handle is on the engine's thread; the task's output is of this type (IT7), and now ours alone (IT6), and written by this.
             unsafe {
                 (self.task.header().vtable.take)(self.task.0, output.as_mut_ptr().cast());
                 output.assume_init()
@@ -100,7 +100,7 @@ impl<T> Drop for JoinHandle<T> {
         let header = self.task.header();
         header.state.leave();
         if header.state.take_output() {
-            // SAFETY: the engine's thread; the output is ours, and the phase is `Empty` (IT6).
+            // SAFETY: IT1: the engine's thread; the output is ours, and the phase is `Empty` (IT6).
             unsafe { (header.vtable.discard)(self.task.0) };
         } else if header.joiner.is_somebody()
             && let Some(tasks) = self.task.hold()

@@ -34,7 +34,7 @@ impl Joiner {
         Some(match boxed(word.as_ptr()) {
             // SAFETY: IJ1, and it is no longer in the cell.
             Some(waker) => *unsafe { Box::from_raw(waker) },
-            // SAFETY: as above.
+            // SAFETY: IJ1: as above, with the reference that the word is.
             None => waker::of_task(unsafe { TaskRef::from_raw(word.cast()) }),
         })
     }

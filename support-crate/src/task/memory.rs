@@ -19,6 +19,14 @@
 //! * **IM3** A block in use has another phase than `Free`. Free ones are in their chunk's list, or beyond `fresh`.
 //! * **IM4** `chunks[chunk.index] == chunk`; `rooms[chunk.class][chunk.room] == chunk` if it has room, and `room` is `NO_ROOM` otherwise.
 //! * **IM5** At most [`KEPT`] empty chunks are kept for later.
+//! * **IM6** A chunk's memory has room for its head, and for the blocks after it: `slots` of them, or the one that is alone. Head and blocks are aligned
+//!   as they have to be, and a block is as large as [`Memory::take`] was asked for. The memory is given back with the layout with which it was asked for.
+//!   (`tests/lifetime.rs`: "a future stays where it was pinned and as aligned as it asks", and Miri over it.)
+//! * **IM7** A block that was used since its chunk was cut has a header that can be read, until the chunk is given back: the end of a task leaves it
+//!   there. It is written right after [`Memory::take`], with nothing in between. (`tests/foreign_code`, in a release build: there memory is used again.)
+//! * **IM8** While the engine is open, a chunk in `chunks`, `rooms` or `empty` is alive: it leaves them before it is given back. When the engine has closed,
+//!   [`Memory::close`] goes through `chunks` once, and `empty` is given back; nobody looks into them afterwards. (`tests/many.rs`: a million tasks, in a
+//!   release build.)
 
 use super::state::Phase;
 use super::tasks::Tasks;
@@ -72,7 +80,7 @@ impl Chunk {
     ///
     /// # Safety
     ///
-    /// The block is in use, and `alone` says whether it is (IM1).
+    /// The block is in use, and `alone` says whether it is alone (IM1).
     #[inline(always)]
     pub(super) unsafe fn of(block: NonNull<Header>, alone: bool) -> NonNull<Self> {
         let head = match alone {
@@ -80,7 +88,7 @@ impl Chunk {
             true => unsafe { block.as_ptr().byte_sub(HEAD) },
             false => block.as_ptr().map_addr(|address| address & !(CHUNK - 1)),
         };
-        // SAFETY: no chunk is at address zero.
+        // SAFETY: IM1: that is where a chunk begins, and none does at address zero.
         unsafe { NonNull::new_unchecked(head.cast()) }
     }
 
@@ -109,7 +117,7 @@ impl Chunk {
 }
 
 fn is_alone(block: NonNull<Header>) -> bool {
-    // SAFETY: the callers' blocks are in use; this part of the word never changes.
+    // SAFETY: IM7: the callers' blocks are in use; this part of the word never changes.
     unsafe { block.as_ref() }.remote_refs.load(Relaxed) & ALONE != 0
 }
 
@@ -125,7 +133,7 @@ fn shared() -> Layout {
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {
-    // SAFETY: neither layout is of size zero: each has room for a chunk's head.
+    // SAFETY: IM6: neither layout is of size zero, since each has room for a chunk's head.
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
@@ -156,22 +164,22 @@ impl Memory {
             Some(chunk) => *chunk,
             None => self.add_chunk(class, tasks, remote),
         };
-        // SAFETY: a chunk that is in a list is alive.
+        // SAFETY: IM8: it is in a list, so alive.
         let Chunk { stride, fresh, free, room, .. } = unsafe { chunk.as_ref() };
         let block = match free.get() {
             Some(block) => {
-                // SAFETY: a free block's header is there, and its `link` says which is next (IM3).
+                // SAFETY: IM7: a free block's header is there; IM3: its `link` says which is next.
                 free.set(unsafe { block.as_ref() }.link.get());
                 block
             }
             None => {
                 let index = fresh.get();
                 fresh.set(index + 1);
-                // SAFETY: a chunk in `rooms` with no free block has one that is not yet used: within what was allocated.
+                // SAFETY: IM4, IM6: a chunk in `rooms` with no free block has one that is not yet used: within what was allocated.
                 unsafe { chunk.byte_add(HEAD + index as usize * stride).cast() }
             }
         };
-        // SAFETY: as above.
+        // SAFETY: IM8: as above.
         let chunk = unsafe { chunk.as_ref() };
         chunk.count(1);
         if free.get().is_none() && fresh.get() == chunk.slots() {
@@ -184,13 +192,13 @@ impl Memory {
     #[cold]
     fn take_alone(&mut self, layout: Layout, tasks: NonNull<Tasks>, remote: &Arc<Remote>) -> NonNull<Header> {
         let (start, layout) = alone(layout);
-        // SAFETY: within what was allocated, and IM1.
+        // SAFETY: IM6: within what was allocated.
         let block = unsafe { allocate(layout).byte_add(start) };
         let chunk = block.cast::<Chunk>();
-        // SAFETY: as above: `HEAD` bytes before the block are ours.
+        // SAFETY: IM6: `HEAD` bytes before the block are the chunk's (IM1).
         let chunk = unsafe { chunk.byte_sub(HEAD) };
         self.write_chunk(chunk, 0, tasks, remote.clone());
-        // SAFETY: just written.
+        // SAFETY: IM6: ours, and written just now.
         let Chunk { fresh, live, room, .. } = unsafe { chunk.as_ref() };
         fresh.set(1);
         live.store(1, Relaxed);
@@ -205,12 +213,12 @@ impl Memory {
     #[cold]
     fn add_chunk(&mut self, class: usize, tasks: NonNull<Tasks>, remote: &Arc<Remote>) -> NonNull<Chunk> {
         let (chunk, remote) = match self.empty.pop() {
-            // SAFETY: an empty chunk is alive; it is written anew below.
+            // SAFETY: IM8: an empty chunk is alive. What is read here moves to the head that is written anew below.
             Some(chunk) => (chunk, unsafe { (&raw const (*chunk.as_ptr()).remote).read() }),
             None => (allocate(shared()).cast(), remote.clone()),
         };
         self.write_chunk(chunk, class * STEP, tasks, remote);
-        // SAFETY: just written.
+        // SAFETY: IM8: in the list of all, where `write_chunk` has just put it.
         unsafe { chunk.as_ref() }.room.set(self.rooms[class].len());
         self.rooms[class].push(chunk);
         chunk
@@ -220,7 +228,7 @@ impl Memory {
         let index = Cell::new(self.chunks.len());
         self.chunks.push(chunk);
         let (fresh, free, room) = (Cell::new(0), Cell::new(None), Cell::new(0));
-        // SAFETY: the callers' memory, aligned for it.
+        // SAFETY: IM6: the callers' memory, which has room for a head and is aligned for it.
         unsafe { chunk.write(Chunk { remote, tasks, stride, fresh, live: AtomicU32::new(0), free, index, room }) };
     }
 
@@ -228,22 +236,22 @@ impl Memory {
     ///
     /// # Safety
     ///
-    /// It came from [`Memory::take`] of this memory; its task is over and empty, and nobody refers to it any more.
+    /// It came from [`Memory::take`] of this memory; its task is over and empty (IT6), and nobody refers to it any more (IT4).
     #[inline]
     pub(super) unsafe fn give(&mut self, block: NonNull<Header>) {
         let is_alone = is_alone(block);
-        // SAFETY: in use until now.
+        // SAFETY: IM1: the block is in use until now.
         let place = unsafe { Chunk::of(block, is_alone) };
-        // SAFETY: IM2.
+        // SAFETY: IM2: one of its blocks is in use until now.
         let chunk = unsafe { place.as_ref() };
         let live = chunk.count(-1);
         if is_alone {
             self.unlist(place);
-            // SAFETY: no block of it is in use.
+            // SAFETY: IM2, IM8: it had but this block, which is no longer in use, and is in no list any more.
             unsafe { release(place, Some(block)) };
             return;
         }
-        // SAFETY: the block is nobody's any more; its header stays readable (IM3).
+        // SAFETY: IM7: the block is nobody's any more; its header can still be read.
         let Header { state, link, .. } = unsafe { block.as_ref() };
         state.set_free();
         link.set(chunk.free.replace(Some(block)));
@@ -259,36 +267,36 @@ impl Memory {
     /// A chunk has become empty, and there is another one of its size with room.
     #[cold]
     fn retire(&mut self, place: NonNull<Chunk>) {
-        // SAFETY: in the lists, so alive.
+        // SAFETY: IM8: in the lists, so alive.
         let chunk = unsafe { place.as_ref() };
         let room = &mut self.rooms[chunk.stride / STEP];
         room.swap_remove(chunk.room.get());
         if let Some(moved) = room.get(chunk.room.get()) {
-            // SAFETY: as above.
+            // SAFETY: IM8: as above.
             unsafe { moved.as_ref() }.room.set(chunk.room.get());
         }
         self.unlist(place);
         if self.empty.len() < KEPT {
             self.empty.push(place); // IM5
         } else {
-            // SAFETY: no block of it is in use, and it is in no list.
+            // SAFETY: IM2, IM8: no block of it is in use, and it is in no list any more.
             unsafe { release(place, None) };
         }
     }
 
     fn unlist(&mut self, place: NonNull<Chunk>) {
-        // SAFETY: in the list, so alive.
+        // SAFETY: IM8: in the list, so alive.
         let index = unsafe { place.as_ref() }.index.get();
         self.chunks.swap_remove(index);
         if let Some(moved) = self.chunks.get(index) {
-            // SAFETY: as above.
+            // SAFETY: IM8: as above.
             unsafe { moved.as_ref() }.index.set(index);
         }
     }
 
     /// Whether this holds for one of the blocks in use. It must neither take nor give any.
     pub(super) fn any(&self, mut is_it: impl FnMut(NonNull<Header>) -> bool) -> bool {
-        // SAFETY: each chunk of the list is alive.
+        // SAFETY: IM8: each chunk of the list is alive; IK1: this is the engine's thread.
         self.chunks.iter().any(|&chunk| unsafe { blocks(chunk) }.any(&mut is_it))
     }
 
@@ -296,15 +304,15 @@ impl Memory {
     ///
     /// # Safety
     ///
-    /// `detach` gives each block up to whoever counts in `remote_refs`, or to [`free_closed`].
+    /// `detach` gives each block up to whoever counts in `remote_refs` (IT5), or to [`free_closed`].
     pub(super) unsafe fn close(mut self, mut detach: impl FnMut(NonNull<Header>)) {
         for place in self.chunks.drain(..) {
-            // SAFETY: in the list, so alive. Held by one more while its blocks are given up, each of which other threads may then free.
+            // SAFETY: IM8: it was in the list, so it is alive. IM2: held by one more while its blocks are given up, each of which other threads may then free.
             let live = unsafe { &place.as_ref().live };
             live.fetch_add(1, Relaxed);
-            // SAFETY: as above.
+            // SAFETY: IM2: as above; IK1: this is the engine's thread.
             unsafe { blocks(place) }.for_each(&mut detach);
-            // SAFETY: the one more is given back.
+            // SAFETY: IM2: the one more is given back.
             unsafe { let_go(place) };
         }
     }
@@ -314,7 +322,7 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // Chunks with blocks in use are those of an engine that was forgotten.
         for place in self.empty.drain(..) {
-            // SAFETY: empty, and in no list any more.
+            // SAFETY: IM8: empty, and in no list any more.
             unsafe { release(place, None) };
         }
     }
@@ -324,16 +332,16 @@ impl Drop for Memory {
 ///
 /// # Safety
 ///
-/// The chunk is alive while the iterator is used, and this is the engine's thread; no block is taken or given meanwhile, except that other threads may
-/// free one that the iterator has given.
+/// The chunk is alive while the iterator is used (IM2, IM8), and this is the engine's thread; no block is taken or given meanwhile, except that other
+/// threads may free one that the iterator has given.
 unsafe fn blocks(place: NonNull<Chunk>) -> impl Iterator<Item = NonNull<Header>> {
-    // SAFETY: the caller's.
+    // SAFETY: caller: it is alive.
     let Chunk { stride, fresh, .. } = unsafe { place.as_ref() };
     let all = (0..fresh.get() as usize).map(move |index| {
-        // SAFETY: within the chunk; of a block that is alone there is one.
+        // SAFETY: IM6: within the chunk; of a block that is alone there is one.
         unsafe { place.byte_add(HEAD + index * stride).cast::<Header>() }
     });
-    // SAFETY: IM3: a block that was ever used has a header.
+    // SAFETY: IM7: a block that was ever used has a header.
     all.filter(|block| unsafe { block.as_ref() }.state.phase() != Phase::Free)
 }
 
@@ -343,21 +351,21 @@ unsafe fn blocks(place: NonNull<Chunk>) -> impl Iterator<Item = NonNull<Header>>
 ///
 /// IT5 holds of it: nobody refers to it any more.
 pub(super) unsafe fn free_closed(block: NonNull<Header>) {
-    // SAFETY: in use until now.
+    // SAFETY: IM1, IM2: the block is in use until now, and is one of those that are counted.
     unsafe { let_go(Chunk::of(block, is_alone(block))) };
 }
 
 /// # Safety
 ///
-/// The engine has closed, and the caller gives up one of those that `live` counts.
+/// The engine has closed, and the caller gives up one of those that `live` counts (IM2).
 unsafe fn let_go(place: NonNull<Chunk>) {
-    // SAFETY: IM2.
+    // SAFETY: IM2: the caller's one keeps it alive.
     let Chunk { live, stride, .. } = unsafe { place.as_ref() };
     if live.fetch_sub(1, AcqRel) == 1 {
         let _ = live.load(Acquire);
-        // SAFETY: the block of a chunk that has no stride is alone, right after it.
+        // SAFETY: IM1: the block of a chunk that has no stride is alone, right after it.
         let alone = (*stride == 0).then(|| unsafe { place.byte_add(HEAD).cast() });
-        // SAFETY: no block is in use.
+        // SAFETY: IM2: no block is in use; IM8: the engine has closed, so it is in no list.
         unsafe { release(place, alone) };
     }
 }
@@ -366,9 +374,9 @@ unsafe fn let_go(place: NonNull<Chunk>) {
 ///
 /// # Safety
 ///
-/// None of its blocks is in use, and it is in no list; `alone` is its block, if it has but one.
+/// None of its blocks is in use (IM2), and it is in no list (IM8); `alone_block` is its block, if it has but one.
 unsafe fn release(place: NonNull<Chunk>, alone_block: Option<NonNull<Header>>) {
-    // SAFETY: the caller's; a block's header stays readable until the memory is given back.
+    // SAFETY: caller: none of it is in use; IM7: a block's header can be read until the memory is given back; IM6: the layouts are those of `take`.
     unsafe {
         let (base, layout) = match alone_block {
             Some(block) => {

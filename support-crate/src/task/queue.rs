@@ -21,10 +21,10 @@ impl Queue {
     #[inline(always)]
     pub(super) fn push(&self, task: TaskRef) {
         let entry = task.into_raw();
-        // SAFETY: the entries own references (IQ1), so they are alive; the same for the former last.
+        // SAFETY: IQ1: the entries own references, so they are alive; the same for the former last.
         unsafe { entry.as_ref() }.link.set(None);
         match self.last.replace(Some(entry)) {
-            // SAFETY: as above.
+            // SAFETY: IQ1: as above.
             Some(last) => unsafe { last.as_ref() }.link.set(Some(entry)),
             None => self.first.set(Some(entry)),
         }

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 /// What the engine must know of a future whose type it has forgotten. Each function wants the header of a task of its own future's type, the engine's
-/// thread (IT1), and the phase that is named (IT6).
+/// thread (IT1), and the phase that is named (IT6); so each is called through the task's own vtable (IT7).
 pub(super) struct Vtable {
     /// `Polling`: polls the future; `true` once the output is in its place. Panics become results.
     pub(super) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
@@ -63,7 +63,7 @@ pub(super) fn layout<F: Future>() -> Layout {
 ///
 /// # Safety
 ///
-/// The memory is of [`layout`], and the caller's.
+/// The memory is of [`layout`] (IM6), and the caller's.
 #[inline(always)]
 pub(super) unsafe fn write<F: Future>(
     memory: NonNull<Header>,
@@ -80,7 +80,7 @@ pub(super) unsafe fn write<F: Future>(
         link: Cell::new(None),
         id,
     };
-    // SAFETY: the caller's.
+    // SAFETY: IM6: the memory is a block of this layout; caller: and nobody else has it.
     unsafe {
         memory.cast::<Block<F>>().write(Block { header, stage: UnsafeCell::new(Stage { future: ManuallyDrop::new(future) }) });
     }
@@ -88,10 +88,13 @@ pub(super) unsafe fn write<F: Future>(
 
 fn stage<F: Future>(task: NonNull<Header>) -> *mut Stage<F> {
     let block = task.cast::<Block<F>>().as_ptr();
-    // SAFETY: the vtable that led here was made for this `F` by `write`; the task is alive.
+    // SAFETY: IT7: the vtable that led here was made for this `F` by `write`; the task is alive.
     unsafe { UnsafeCell::raw_get(&raw const (*block).stage) }
 }
 
+/// # Safety
+///
+/// As [`Vtable`] says of `poll` (IT1, IT6, IT7).
 unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
     let stage = stage::<F>(task);
     // SAFETY: the phase is `Polling`: the future is here and nobody else touches it (IT6). IT2: it is never moved out of its stage, only dropped in
@@ -102,11 +105,14 @@ unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
         Ok(Poll::Ready(output)) => Ok(output),
         Err(panic) => Err(JoinError::panicked(panic)),
     };
-    // SAFETY: as above.
+    // SAFETY: IT6: as above, and the poll is over.
     unsafe { replace_future(stage, output) };
     true
 }
 
+/// # Safety
+///
+/// As [`Vtable`] says of `cancel` (IT1, IT6, IT7).
 unsafe fn cancel<F: Future>(task: NonNull<Header>) {
     // SAFETY: the phase is `Cancelling`: the future is here and nobody else touches it (IT6).
     unsafe { replace_future(stage::<F>(task), Err(JoinError::cancelled())) };
@@ -116,25 +122,31 @@ unsafe fn cancel<F: Future>(task: NonNull<Header>) {
 ///
 /// # Safety
 ///
-/// The stage holds the future, and nobody else touches it.
+/// The stage holds the future, and nobody else touches it (IT6).
 unsafe fn replace_future<F: Future>(stage: *mut Stage<F>, mut output: Result<F::Output, JoinError>) {
-    // SAFETY: the caller's. Its drop runs once, in place.
+    // SAFETY: IT6: the caller's. Its drop runs once, in place (IT2).
     let dropped = foreign::drop_in_place(|| unsafe { ManuallyDrop::drop(&mut (*stage).future) });
     let unwanted = match dropped {
         Ok(()) => None,
         Err(panic) => Some(std::mem::replace(&mut output, Err(JoinError::panicked(panic)))),
     };
-    // SAFETY: as above. Nothing between the drop and this can unwind.
+    // SAFETY: IT6: as above; the future is gone. Nothing between the drop and this can unwind.
     unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) };
     foreign::discard(unwanted);
 }
 
+/// # Safety
+///
+/// As [`Vtable`] says of `take` (IT1, IT6, IT7).
 unsafe fn take<F: Future>(task: NonNull<Header>, to: *mut ()) {
-    // SAFETY: the caller has just made the phase `Empty`, so the output is the caller's alone; `to` is of its type.
+    // SAFETY: IT6: the caller has just made the phase `Empty`, so the output is the caller's alone; IT7: `to` is of its type.
     unsafe { to.cast::<Result<F::Output, JoinError>>().write(ManuallyDrop::take(&mut (*stage::<F>(task)).output)) };
 }
 
+/// # Safety
+///
+/// As [`Vtable`] says of `discard` (IT1, IT6, IT7).
 unsafe fn discard<F: Future>(task: NonNull<Header>) {
-    // SAFETY: as in `take`.
+    // SAFETY: IT6: as in `take`.
     foreign::discard(unsafe { ManuallyDrop::take(&mut (*stage::<F>(task)).output) });
 }

@@ -88,10 +88,10 @@ impl Tasks {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         let layout = stage::layout::<F>();
-        // SAFETY: `Weak::as_ptr` of an `Rc` that is alive, since we are in it.
+        // SAFETY: IK1: `Weak::as_ptr` of an `Rc` that is alive, since we are in it.
         let this = unsafe { NonNull::new_unchecked(self.this.as_ptr().cast_mut()) };
         let (memory, remote_refs) = self.memory.borrow_mut().take(layout, this, &self.remote);
-        // SAFETY: the memory is of this layout, and ours. One of the references that the state counts is for the caller.
+        // SAFETY: IM6: the memory is of this layout, and ours. IT3: one of the references that the state counts is for the caller.
         unsafe {
             stage::write(memory, future, (state, remote_refs, id), at);
             TaskRef::from_raw(memory)
@@ -105,7 +105,7 @@ impl Tasks {
         }
         if self.remote.is_closed() {
             self.abort(task);
-            // SAFETY: the engine has closed, and this block was made since.
+            // SAFETY: IT5: the engine has closed, and this block was made since; its future has just been dropped.
             unsafe { detach(task.0) };
         } else if self.closing.get() {
             self.abort(task); // IK2
@@ -146,7 +146,7 @@ impl Tasks {
     fn enqueue(&self, task: &TaskRef) -> bool {
         let fresh = task.header().state.enqueue();
         if fresh {
-            // SAFETY: the reference that `enqueue` has counted.
+            // SAFETY: IT3: the reference that `enqueue` has counted.
             self.queue.push(unsafe { TaskRef::from_raw(task.0) });
         }
         fresh
@@ -181,7 +181,7 @@ impl Tasks {
     ///
     /// # Safety
     ///
-    /// The task is one of this engine's, whose `Runtime` is borrowed by whoever runs the loop, so that it cannot close meanwhile.
+    /// The task is one of this engine's, whose `Runtime` is borrowed by whoever runs the loop, so that it cannot close meanwhile (IE3).
     #[inline]
     pub(crate) unsafe fn poll(&self, task: TaskRef) -> Option<bool> {
         let Header { state, vtable, .. } = task.header();
@@ -189,10 +189,10 @@ impl Tasks {
         if state.begin_poll() {
             let waker = task.borrowed_waker();
             let mut cx = Context::from_waker(&waker);
-            // SAFETY: the engine's thread; the phase is `Polling`.
+            // SAFETY: IK1: the engine's thread; IT6: the phase is `Polling`.
             let mut done = unsafe { (vtable.poll)(task.0, &mut cx) };
             if !done && !state.end_poll() {
-                // SAFETY: the phase is `Cancelling`, and it was not before.
+                // SAFETY: IK1, as above; IT6: the phase is `Cancelling`, and it was not before.
                 unsafe { (vtable.cancel)(task.0) };
                 done = true;
             }
@@ -201,7 +201,7 @@ impl Tasks {
             }
             polled = Some(done);
         }
-        // SAFETY: the caller's.
+        // SAFETY: IT3: the reference that came with the task; IE3: the engine is open.
         unsafe { release_local(task.into_raw(), self) };
         polled
     }
@@ -209,7 +209,7 @@ impl Tasks {
     /// Drops the future now, or right after the poll that is going on. Nothing if it is over, or is being dropped.
     pub(crate) fn abort(&self, task: &TaskRef) {
         if task.header().state.begin_cancel() {
-            // SAFETY: the engine's thread; the phase is `Cancelling`, and it was not before.
+            // SAFETY: IK1: the engine's thread; IT6: the phase is `Cancelling`, and it was not before.
             unsafe { (task.header().vtable.cancel)(task.0) };
             self.end(task);
         }
@@ -222,7 +222,7 @@ impl Tasks {
         // SAFETY: the engine's reference, which ends with this phase (IT3), and so once.
         let engines = unsafe { TaskRef::from_raw(task.0) };
         if !state.is_joined() && state.take_output() {
-            // SAFETY: the engine's thread; the output is ours, and the phase is `Empty`.
+            // SAFETY: IK1: the engine's thread; IT6: the output is ours, and the phase is `Empty`.
             unsafe { (vtable.discard)(task.0) };
         }
         if joiner.is_somebody()
@@ -264,7 +264,7 @@ impl Tasks {
     /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, but neither take nor give references.
     pub(crate) fn any(&self, mut is_it: impl FnMut(&TaskRef) -> bool) -> bool {
         self.memory.borrow().any(|header| {
-            // SAFETY: a block in use is alive at least until the memory is no longer borrowed; not dropped, so not counted.
+            // SAFETY: IM3, IM8: a block in use stays so at least until the memory is no longer borrowed; IT8: not dropped, so not counted.
             let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(header) });
             is_it(&task)
         })
@@ -296,7 +296,7 @@ impl Tasks {
     /// The queue's tasks, in order, for somebody to look at.
     pub(crate) fn for_each_queued(&self, mut each: impl FnMut(&TaskRef)) {
         self.queue.for_each(|header| {
-            // SAFETY: the queue's own reference; not dropped, so not counted.
+            // SAFETY: IT8: not dropped, so not counted; the queue's own reference is (IQ1).
             let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(header) });
             each(&task);
         });
@@ -324,7 +324,7 @@ impl Tasks {
     /// The engine has closed (IB4 in `remote`), no task has a future that somebody is not dropping, and none is queued: lets go of what wakers and join handles still hold (IT5).
     pub(crate) fn let_go(&self) {
         let memory = self.memory.take();
-        // SAFETY: every block in use is detached, once, and the memory is not used any more.
+        // SAFETY: IT5: every block in use is detached, once, and the memory is not used any more.
         unsafe { memory.close(|header| detach(header)) };
     }
 
@@ -335,7 +335,7 @@ impl Tasks {
     /// IT4 holds of it: the engine is open, and there is no reference.
     #[inline]
     pub(super) unsafe fn free(&self, header: NonNull<Header>) {
-        // SAFETY: the caller's.
+        // SAFETY: IT4: the caller's; IT6: the task is over and empty.
         unsafe { self.memory.borrow_mut().give(header) };
     }
 }
@@ -344,10 +344,10 @@ impl Tasks {
 ///
 /// # Safety
 ///
-/// The engine has closed. The task is not queued, and is over, or its future is being dropped by somebody who holds a reference; this is done once, and the
-/// block may be gone afterwards.
+/// The engine has closed. The task is not queued, and is over, or its future is being dropped by somebody who holds a reference (IT5); this is done once,
+/// and the block may be gone afterwards.
 unsafe fn detach(header: NonNull<Header>) {
-    // SAFETY: the bias keeps the block until here.
+    // SAFETY: IT5: the bias keeps the block until here.
     let Header { state, remote_refs, .. } = unsafe { header.as_ref() };
     debug_assert!(matches!(state.phase(), Phase::Cancelling | Phase::Done | Phase::Empty));
     let change = state.take_refs().wrapping_sub(BIAS);

@@ -39,7 +39,7 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(
 
 #[inline(always)]
 fn owned(data: *const ()) -> TaskRef {
-    // SAFETY: only the functions below and the clone above make such wakers, of the reference that each owns; the caller gives it up.
+    // SAFETY: IT8: the pointer is a header's; the caller gives up the waker's reference, or never drops what it gets.
     unsafe { TaskRef::from_raw(NonNull::new_unchecked(data.cast_mut().cast())) }
 }
 
@@ -52,15 +52,15 @@ fn borrowed(data: *const ()) -> ManuallyDrop<TaskRef> {
 ///
 /// # Safety
 ///
-/// The waker owns the reference that the caller gives up; or the waker is not dropped, and is used only while the caller has one.
+/// The waker owns the reference that the caller gives up; or the waker is not dropped, and is used only while the caller has one (IT8).
 #[inline(always)]
 pub(super) unsafe fn from_ref(header: NonNull<Header>) -> Waker {
-    // SAFETY: the vtable keeps the contract of `RawWaker`; the rest is the caller's.
+    // SAFETY: IT8: the vtable keeps the contract of `RawWaker`; the rest is the caller's.
     unsafe { Waker::from_raw(RawWaker::new(header.as_ptr().cast_const().cast(), &WAKER)) }
 }
 
 pub(super) fn of_task(task: TaskRef) -> Waker {
-    // SAFETY: the reference goes with it.
+    // SAFETY: IT8: the reference goes with it.
     unsafe { from_ref(task.into_raw()) }
 }
 
@@ -89,10 +89,10 @@ pub(super) fn into_task(waker: Waker) -> Result<TaskRef, Waker> {
 ///
 /// # Safety
 ///
-/// The caller owns a reference, which this gives back.
+/// The caller owns a reference (IT3), which this gives back.
 #[cold]
 pub(super) unsafe fn release_remote(header: NonNull<Header>) {
-    // SAFETY: the caller's.
+    // SAFETY: IT3: the caller's reference, which it gives up.
     let task = unsafe { TaskRef::from_raw(header) };
     task.give_back(RETURNED | WOKEN, RETURNED);
 }
@@ -120,7 +120,7 @@ impl TaskRef {
         let change = |refs: u32| Some(if refs & WOKEN != 0 { refs } else { (refs | WOKEN) + 1 });
         let before = self.header().remote_refs.fetch_update(AcqRel, Relaxed, change);
         if before.is_ok_and(|before| before & WOKEN == 0) {
-            // SAFETY: the reference that was added just now.
+            // SAFETY: IT3: the reference that was added just now.
             unsafe { Self::from_raw(self.0) }.send(WOKEN);
         }
     }
@@ -130,7 +130,7 @@ impl TaskRef {
         // The engine may read it, free the block, close and go while we are still waking it.
         let remote = self.chunk().remote().clone();
         if let Err(Message { task, .. }) = remote.inbox.send(Message { task: self, flag }) {
-            // SAFETY: the reference is given back by it.
+            // SAFETY: IT3: the reference is given back by it; IB3: the inbox takes nothing, so the engine has closed.
             unsafe { release_closed(task.into_raw()) };
         }
     }

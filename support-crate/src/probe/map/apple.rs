@@ -7,7 +7,7 @@ use libc::{LC_SEGMENT_64, VM_PROT_EXECUTE, load_command, segment_command_64};
 
 /// The bounds of the calling thread's stack, as the thread library knows them.
 pub(super) fn own_stack() -> Option<(usize, usize)> {
-    // SAFETY: both calls only read what the thread library keeps about the calling thread, which is alive.
+    // SAFETY: FFI: both calls only read what the thread library keeps about the calling thread, which is alive.
     let (high, size) = unsafe {
         let me = libc::pthread_self();
         (libc::pthread_get_stackaddr_np(me).addr(), libc::pthread_get_stacksize_np(me))
@@ -23,6 +23,7 @@ struct Header {
     after: [u32; 3],
 }
 
+// SAFETY: FFI: declared as in <mach-o/dyld.h>, <mach/mach_init.h> and <mach/mach_vm.h>.
 unsafe extern "C" {
     fn _dyld_image_count() -> u32;
     fn _dyld_get_image_header(image: u32) -> *const Header;
@@ -43,27 +44,27 @@ unsafe extern "C" {
 /// The segments of the program and of every library that is loaded: a cell of a notebook is such a library.
 pub(super) fn segments() -> Vec<Span> {
     let mut spans = Vec::new();
-    // SAFETY: the loader only counts.
+    // SAFETY: FFI: the loader only counts.
     for image in 0..unsafe { _dyld_image_count() } {
-        // SAFETY: an image that is gone by now has no header and a slide of 0.
+        // SAFETY: FFI: an image that is gone by now has no header and a slide of 0.
         let (header, slide) = unsafe { (_dyld_get_image_header(image), _dyld_get_image_vmaddr_slide(image)) };
         if header.is_null() {
             continue;
         }
-        // SAFETY: a header that the loader gives is mapped for as long as its image is loaded. Nobody unloads one meanwhile: a notebook's
+        // SAFETY: FFI: a header that the loader gives is mapped for as long as its image is loaded. Nobody unloads one meanwhile: a notebook's
         // kernel never does, and a program that does so in another thread while its memory is drawn races with the loader anyway.
         let commands = unsafe { (*header).ncmds };
-        // SAFETY: the commands follow the header, each with its own length.
+        // SAFETY: FFI: the commands follow the header, each with its own length.
         let mut command = unsafe { header.add(1) }.cast::<load_command>();
         for _ in 0..commands {
-            // SAFETY: there are `ncmds` commands, and this is one of them.
+            // SAFETY: FFI: there are `ncmds` commands, and this is one of them.
             let (kind, len) = unsafe { ((*command).cmd, (*command).cmdsize) };
             if kind == LC_SEGMENT_64 {
-                // SAFETY: a command of this kind is a segment's.
+                // SAFETY: FFI: a command of this kind is a segment's.
                 let segment = unsafe { &*command.cast::<segment_command_64>() };
                 spans.extend(span(segment, slide));
             }
-            // SAFETY: `cmdsize` leads to the next command, or to the end after the last.
+            // SAFETY: FFI: `cmdsize` leads to the next command, or to the end after the last.
             command = unsafe { command.byte_add(len as usize) };
         }
     }
@@ -107,7 +108,7 @@ pub(super) fn mappings() -> Vec<Span> {
     loop {
         let mut info = ExtendedInfo::default();
         let (mut words, mut object) = ((size_of::<ExtendedInfo>() / 4) as u32, 0);
-        // SAFETY: each pointer is to a local of the right type, and `words` says how much room there is in `info`.
+        // SAFETY: FFI: each pointer is to a local of the right type, and `words` says how much room there is in `info`.
         let failed = unsafe {
             mach_vm_region(mach_task_self_, &mut address, &mut size, EXTENDED_INFO, &mut info, &mut words, &mut object)
         };

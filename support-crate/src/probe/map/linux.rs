@@ -6,7 +6,7 @@ use super::{Region, Span};
 pub(super) fn own_stack() -> Option<(usize, usize)> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut low, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: `pthread_getattr_np` initialises the attributes when it answers 0; they are read, then destroyed once.
+    // SAFETY: FFI: `pthread_getattr_np` initialises the attributes when it answers 0; they are read, then destroyed once.
     let found = unsafe {
         libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) == 0 && {
             let found = libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) == 0;
@@ -55,8 +55,9 @@ pub(super) fn parse(maps: &str) -> Vec<Span> {
 
 /// The segments of the program and of every library that is loaded: a cell of a notebook is such a library.
 pub(super) fn segments() -> Vec<Span> {
+    // SAFETY: FFI: only the loader calls it, as `dl_iterate_phdr` says; the call is below.
     unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, spans: *mut libc::c_void) -> libc::c_int {
-        // SAFETY: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `spans` is
+        // SAFETY: FFI: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `spans` is
         // the vector of the call below, which nobody else uses meanwhile.
         let (base, headers, spans) = unsafe {
             let info = &*info;
@@ -71,7 +72,7 @@ pub(super) fn segments() -> Vec<Span> {
         0
     }
     let mut spans: Vec<Span> = Vec::new();
-    // SAFETY: `add` gets the vector that outlives the call. It cannot unwind: where memory runs out, it aborts.
+    // SAFETY: FFI: `add` gets the vector that outlives the call. It cannot unwind: where memory runs out, it aborts.
     unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut spans).cast()) };
     spans
 }

@@ -12,7 +12,7 @@ use windows_sys::Win32::System::{
 /// The bounds of the calling thread's stack, as the kernel knows them.
 pub(super) fn own_stack() -> Option<(usize, usize)> {
     let (mut low, mut high) = (0, 0);
-    // SAFETY: the call writes two pointer-sized words into the two locals.
+    // SAFETY: FFI: the call writes two pointer-sized words into the two locals.
     unsafe { GetCurrentThreadStackLimits(&mut low, &mut high) };
     Some((low, high))
 }
@@ -29,7 +29,7 @@ pub(super) fn mappings() -> Vec<Span> {
     loop {
         let mut part = MEMORY_BASIC_INFORMATION::default();
         let size = size_of::<MEMORY_BASIC_INFORMATION>();
-        // SAFETY: the address is a number to the kernel, which writes at most `size` bytes into the local. It answers 0 at the end.
+        // SAFETY: FFI: the address is a number to the kernel, which writes at most `size` bytes into the local. It answers 0 at the end.
         let written = unsafe { VirtualQuery(std::ptr::without_provenance(at), &mut part, size) };
         let Some(end) = part.BaseAddress.addr().checked_add(part.RegionSize).filter(|end| written != 0 && *end > at) else {
             break;

@@ -173,7 +173,7 @@ impl Group {
     fn has_ended(&mut self) -> io::Result<bool> {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: the call writes into `info`, which has room for it; all zeroes are a valid `siginfo_t`.
+        // SAFETY: FFI: the call writes into `info`, which has room for it; all zeroes are a valid `siginfo_t`.
         let info = unsafe {
             if libc::waitid(libc::P_PID, self.child.id() as libc::id_t, info.as_mut_ptr(), flags) != 0 {
                 return Err(io::Error::last_os_error());
@@ -187,7 +187,7 @@ impl Group {
     fn end(&mut self) -> io::Result<ExitStatus> {
         if !std::mem::replace(&mut self.ended, true) {
             if let Ok(group) = libc::pid_t::try_from(self.child.id()) {
-                // SAFETY: no memory is involved. The group is the child's own, whose number is not free before it is reaped below.
+                // SAFETY: FFI: no memory is involved. The group is the child's own, whose number is not free before it is reaped below.
                 unsafe { libc::kill(-group, libc::SIGKILL) };
             }
             if let Some(mut guard) = self.guard.take() {
@@ -254,7 +254,7 @@ mod windows {
 
     impl Job {
         pub(super) fn of(child: &Child) -> Option<Self> {
-            // SAFETY: both arguments may be null: no attributes, no name.
+            // SAFETY: FFI: both arguments may be null: no attributes, no name.
             let job = unsafe { CreateJobObjectW(std::ptr::null(), std::ptr::null()) };
             if job.is_null() {
                 return None;
@@ -262,7 +262,7 @@ mod windows {
             let job = Self(job);
             let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
             limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-            // SAFETY: the pointer and the length are those of `limits`, which is of the kind that is named; both handles are open.
+            // SAFETY: FFI: the pointer and the length are those of `limits`, which is of the kind that is named; both handles are open.
             let joined = unsafe {
                 SetInformationJobObject(
                     job.0,
@@ -278,7 +278,7 @@ mod windows {
 
     impl Drop for Job {
         fn drop(&mut self) {
-            // SAFETY: the handle is ours, and closed once.
+            // SAFETY: FFI: the handle is ours, and closed once.
             unsafe { CloseHandle(self.0) };
         }
     }

@@ -44,7 +44,7 @@ impl Header {
 }
 
 fn words_of<T>(value: &T) -> Vec<usize> {
-    // SAFETY: a reference vouches for the bytes of its value.
+    // SAFETY: invariant 1 of `memory`: a reference vouches for the bytes of its value.
     let bytes = unsafe { memory::snapshot(std::ptr::from_ref(value).cast(), size_of::<T>()) };
     bytes.chunks_exact(WORD).map(|word| usize::from_ne_bytes(word.try_into().expect("a whole word"))).collect()
 }
