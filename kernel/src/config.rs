@@ -73,7 +73,7 @@ mod tests {
         let (users, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(users.path().join("prelude.rs"), "use std::rc::Rc;\n").unwrap();
         fs::write(users.path().join("evcxr.toml"), "[evcxr]\n").unwrap();
-        // SAFETY: no other test of this program reads or writes the environment's variable.
+        // SAFETY: FFI: the other tests ask for the environment through the standard library alone, which locks it, and none of them for this variable.
         unsafe { std::env::set_var(VARIABLE, users.path()) };
         write(folder.path(), true).unwrap();
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();

@@ -17,7 +17,7 @@
 //!   `remote_refs` says which (`ALONE`).
 //! * **IM2** `live` counts a chunk's blocks in use; a chunk lives at least as long as one is. While the engine is open only its thread changes it.
 //! * **IM3** A block in use has another phase than `Free`. Free ones are in their chunk's list, or beyond `fresh`.
-//! * **IM4** `chunks[chunk.index] == chunk`; `rooms[chunk.class][chunk.room] == chunk` if it has room, and `room` is `NO_ROOM` otherwise.
+//! * **IM4** `chunks[chunk.index] == chunk`; `rooms[chunk.stride / STEP][chunk.room] == chunk` if it has room, and `room` is `NO_ROOM` otherwise.
 //! * **IM5** At most [`KEPT`] empty chunks are kept for later.
 //! * **IM6** A chunk's memory has room for its head, and for the blocks after it: `slots` of them, or the one that is alone. Head and blocks are aligned
 //!   as they have to be, and a block is as large as [`Memory::take`] was asked for. The memory is given back with the layout with which it was asked for.
