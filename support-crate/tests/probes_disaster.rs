@@ -172,7 +172,8 @@ fn a_panic_names_the_line_of_whoever_asked() {
         others(panic)
     }));
     let room = [0_u8; 8192];
-    let asks: [(&str, Box<dyn FnOnce() + std::panic::UnwindSafe>); 7] = [
+    type Ask = Box<dyn FnOnce() + std::panic::UnwindSafe>;
+    let asks: [(&str, Ask); 7] = [
         ("FutureSlot::with", Box::new(move || drop(FutureSlot::with(async move { room.len() })))),
         ("FutureSlot::put", Box::new(|| FutureSlot::with_room(8).put(process_data("", Rc::default())))),
         ("FutureSlot::poll", Box::new(|| drop(FutureSlot::<String>::new().poll()))),
