@@ -49,8 +49,11 @@ pub(super) fn run(ui: &Ui, project: &Path, names: &[String], times: usize, seed:
     let server = Server::start(&lab, project, &environment)?;
     let places = Traces { temporary: temporary.path(), sessions: session::sessions()?, mark, server: server.process() };
     for (position, path) in paths.iter().enumerate() {
-        let notebook = Notebook::read(path)?;
         let times = times * (position + 1) / paths.len() - times * position / paths.len();
+        if times == 0 {
+            continue;
+        }
+        let notebook = Notebook::read(path)?;
         let what = format!("{} with {times} changed cells", notebook.name);
         let activity = ui.start(&what);
         let before = places.folders();
