@@ -8,6 +8,7 @@
 //! of what the set-up has compiled for the clone in which the notebook is.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -166,18 +167,20 @@ pub fn prepare(kernel: &mut Command) {
     find_standard_library(kernel);
 }
 
-/// Lets the kernel find what its cells are linked with.
+/// Lets the kernel find the standard library that its cells are linked with. A cell whose text was compiled before is not compiled again, and evcxr 0.22
+/// loads it from a folder from which the path that is written in it leads nowhere. Cargo sets the variable for what it starts; Jupyter, VS Code and a hub do
+/// not.
 fn find_standard_library(kernel: &mut Command) {
-    if let (Some(variable), Some(libraries)) = (LIBRARY_PATH, standard_library()) {
-        let before = env::var_os(variable).unwrap_or_default();
-        let path = env::join_paths(std::iter::once(libraries).chain(env::split_paths(&before)));
-        if let Ok(path) = path {
-            kernel.env(variable, path);
-        }
+    let Some(variable) = LIBRARY_PATH else { return };
+    let asked = Command::new("rustc").args(["--print", "target-libdir"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let Some(output) = asked.ok().filter(|output| output.status.success()) else { return };
+    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if let Some(path) = library_path(folder, env::var_os(variable)) {
+        kernel.env(variable, path);
     }
 }
 
-/// Where the system looks for shared libraries first. On Windows the kernel takes care of it itself.
+/// Where the system looks for shared libraries. On Windows the kernel takes care of it itself.
 const LIBRARY_PATH: Option<&str> = if cfg!(target_os = "macos") {
     Some("DYLD_FALLBACK_LIBRARY_PATH")
 } else if cfg!(unix) {
@@ -186,13 +189,13 @@ const LIBRARY_PATH: Option<&str> = if cfg!(target_os = "macos") {
     None
 };
 
-/// The folder of the standard library that cells are linked with. A cell whose text was compiled before is not compiled again, and evcxr 0.22 loads it from a
-/// folder from which the path that is written in it leads nowhere. Cargo sets the variable for what it starts; Jupyter, VS Code and a hub do not.
-fn standard_library() -> Option<PathBuf> {
-    let output =
-        Command::new("rustc").args(["--print", "target-libdir"]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let folder = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| PathBuf::from(folder.trim()))
+/// This folder first, then those of before. An empty one is the working folder to the system, in which anybody may have put a library: it is left out.
+fn library_path(first: PathBuf, before: Option<OsString>) -> Option<OsString> {
+    // What macOS looks through when the variable is not set is no longer looked through when it is.
+    let unset = if cfg!(target_os = "macos") { "/usr/local/lib:/usr/lib" } else { "" };
+    let before = before.unwrap_or_else(|| unset.into());
+    let folders = std::iter::once(first).chain(env::split_paths(&before));
+    env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty())).ok()
 }
 
 /// Asks cargo, with the user's own settings for mirrors and proxies, whether it reaches its registry.
@@ -347,20 +350,28 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(unix)]
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn a_kernel_finds_the_standard_library_whoever_starts_it() {
         let mut kernel = Command::new("kernel");
         find_standard_library(&mut kernel);
-        let (_, path) = kernel.get_envs().find(|(name, _)| Some(*name) == LIBRARY_PATH.map(OsStr::new)).unwrap();
-        let first = env::split_paths(path.unwrap()).next().unwrap();
+        let path = kernel.get_envs().find(|(name, _)| LIBRARY_PATH.is_some_and(|path| *name == path)).and_then(|(_, path)| path);
         let is_std = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("libstd-");
-        assert!(fs::read_dir(&first).unwrap().flatten().any(is_std), "{}", first.display());
+        let found =
+            path.and_then(|path| env::split_paths(path).next()).map(|first| fs::read_dir(first).unwrap().flatten().any(is_std));
+        assert_eq!(found, cfg!(unix).then_some(true));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn no_library_is_looked_for_in_the_working_folder() {
+        for before in [None, Some(""), Some("/a::/b:")] {
+            let path = library_path("/std".into(), before.map(OsString::from)).unwrap();
+            let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+            assert_eq!(folders[0], Path::new("/std"));
+            assert!(folders.iter().all(|folder| folder.is_absolute()), "{folders:?}");
+        }
     }
 
     #[test]

@@ -70,7 +70,8 @@ pub(super) fn run(
                 hint: None,
             };
             let answers = trials.answers.iter().filter(|answer| answer.exercise == exercise.name);
-            // The solution comes last: the kernel keeps an `impl` that no later one stands for, and answers need not go together.
+            // The solution comes last: the kernel keeps an `impl` that no later one stands for, and answers need not go together. It is run as the
+            // reader runs it, a cell at a time.
             for (answer, at_once) in answers.map(|answer| (answer, true)).chain([(&solution, false)]) {
                 on_step(&format!("{}, {}", answer.exercise, answer.title));
                 let wrong = bench.answer(notebook, exercise, answer, at_once)?;
@@ -139,13 +140,16 @@ impl Bench<'_> {
                 self.afresh()?;
             }
         }
-        let wrong = self.steps(answer, &steps)?;
-        if wrong.is_none() {
-            return Ok(None);
+        let mut wrong = self.steps(answer, &steps)?;
+        if wrong.is_some() {
+            // The kernel keeps an `impl` of the answer before, if the type looks the same (E0592, E0119): what counts is an answer of its own.
+            self.afresh()?;
+            wrong = self.steps(answer, &steps)?;
         }
-        // The kernel keeps an `impl` of the answer before, if the type looks the same (E0592, E0119): what counts is an answer of its own.
-        self.afresh()?;
-        self.steps(answer, &steps)
+        if wrong.is_some() {
+            self.afresh()?;
+        }
+        Ok(wrong)
     }
 
     /// What is wrong with an answer and its check, a cell at a time.
@@ -154,9 +158,6 @@ impl Bench<'_> {
         for (who, cell, code) in steps {
             let ran = self.attempt(cell, code)?;
             if let Some(how) = failed(&ran) {
-                if is_lost(&ran) {
-                    self.afresh()?;
-                }
                 return Ok(Some(format!("{who} {how}")));
             }
             outputs = ran.outputs;
