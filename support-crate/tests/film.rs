@@ -31,7 +31,7 @@ fn each_poll_has_its_state_its_line_and_its_cause() {
     assert_eq!(states, [Some("Unresumed"), Some("Suspend0"), Some("Suspend1"), Some("Returned")]);
     let text = film.to_string();
     for fact in [
-        "⓪ before the first poll",
+        "(0) before the first poll",
         "① poll 1: Pending",
         "It waits in line 4 of the function: Pause(false).await;",
         "Polled: though nobody has woken it",

@@ -97,7 +97,7 @@ impl Strips {
         let strip = if self.remarks.is_empty() {
             strip
         } else if strip == 0 {
-            return "⓪".into();
+            return "(0)".into(); // many fonts have ① and no zero like it
         } else {
             strip - 1
         };
