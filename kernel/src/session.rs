@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The variable that names the store, if it is not in the user's own cache.
 pub const STORE: &str = "PINLAB_STORE";
+
 /// Where in the store it is kept what the first cell compiled, for each clone.
 pub const WARM: &str = "warm";
 /// The file in there that is written last.
@@ -45,6 +46,11 @@ pub fn own_folder() -> Option<PathBuf> {
 /// Where what the lab installs is: [`STORE`] if that is set, else the user's own folder.
 pub fn store() -> Option<PathBuf> {
     env::var_os(STORE).filter(|path| !path.is_empty()).map(PathBuf::from).or_else(own_folder)
+}
+
+/// Whether somebody has named the store: then others may be meant to use what is in it.
+pub fn is_named() -> bool {
+    env::var_os(STORE).is_some_and(|path| !path.is_empty())
 }
 
 /// Where in the store it is kept what was compiled for this support crate.

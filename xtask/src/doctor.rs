@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn an_old_python_and_no_python_are_told_apart() {
-        let python = |version| python::Python { command: vec!["python3".into()], version };
+        let python = |version| python::Python { command: vec!["python3".into()], version, program: "python3".into() };
         assert!(python_found(&[]).unwrap_err().what.contains("none was found"));
         assert!(python_found(&[python((3, 9))]).unwrap_err().what.contains("found 3.9"));
         assert_eq!(python::choose(&[python((3, 9)), python((3, 12))], python::OLDEST).unwrap().version, (3, 12));

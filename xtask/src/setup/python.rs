@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
+use pinlab_kernel::session;
 
 use crate::setup::store;
 use crate::setup::tools::{self, Missing, how_to_get};
@@ -47,6 +48,8 @@ pub(crate) struct Python {
     /// How to start it: a program and its first arguments.
     pub(crate) command: Vec<OsString>,
     pub(crate) version: (u32, u32),
+    /// The file that runs.
+    pub(crate) program: PathBuf,
 }
 
 /// Installs the lab's environment into `folder`.
@@ -59,8 +62,10 @@ pub(crate) fn install(ui: &Ui, folder: &Path) -> Result<()> {
 pub(crate) fn environment(ui: &Ui, folder: &Path, packages: &Packages) -> Result<()> {
     let lock = tempfile::Builder::new().suffix(".txt").tempfile()?;
     std::fs::write(lock.path(), packages.lock)?;
-    if !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path(), packages)?) {
-        with_pip(ui, folder, lock.path(), packages)?;
+    // A store that others share needs a Python that others can start; uv keeps its own in the home of whoever runs it.
+    let shared = session::is_named();
+    if shared || !(tools::runs("uv", &["--version"]) && with_uv(ui, folder, lock.path(), packages)?) {
+        with_pip(ui, folder, lock.path(), packages, shared)?;
     }
     Ok(())
 }
@@ -83,9 +88,17 @@ fn with_uv(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages) -> Result<b
     Ok(true)
 }
 
-fn with_pip(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages) -> Result<()> {
+fn with_pip(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages, shared: bool) -> Result<()> {
     let what = packages.what;
-    let python = choose(&found(), packages.oldest).map_err(anyhow::Error::new)?;
+    let found = found();
+    let python = if shared { choose_for_all(&found, packages.oldest) } else { choose(&found, packages.oldest) };
+    let python = python.map_err(anyhow::Error::new)?;
+    if shared && !for_all(&python.program) {
+        ui.say(format!(
+            "note    others who share this store cannot start its Python: {} is in a folder of yours",
+            python.program.display()
+        ));
+    }
     if !python.runs("import venv, ensurepip") {
         return Err(missing_venv(python.version).into());
     }
@@ -119,7 +132,7 @@ impl Python {
 
 /// Every Python on the search path, in the order in which they are tried.
 pub(crate) fn found() -> Vec<Python> {
-    let names: [&[&str]; 8] = [
+    let names: [&[&str]; 9] = [
         &["python3"],
         &["python"],
         &["py", "-3"],
@@ -128,6 +141,7 @@ pub(crate) fn found() -> Vec<Python> {
         &["python3.12"],
         &["python3.11"],
         &["python3.10"],
+        &["/usr/bin/python3"],
     ];
     names.into_iter().filter_map(probe).collect()
 }
@@ -135,14 +149,15 @@ pub(crate) fn found() -> Vec<Python> {
 fn probe(command: &[&str]) -> Option<Python> {
     let output = Command::new(command[0])
         .args(&command[1..])
-        .args(["-c", "import sys; print(*sys.version_info[:2])"])
+        .args(["-c", "import os, sys; print(*sys.version_info[:2], os.path.realpath(sys.executable))"])
         .stdin(Stdio::null())
         .output()
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let (major, minor) = text.trim().split_once(' ')?;
-    let version = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Python { command: command.iter().map(OsString::from).collect(), version })
+    let mut parts = text.trim().splitn(3, ' ');
+    let version = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let program = PathBuf::from(parts.next()?);
+    Some(Python { command: command.iter().map(OsString::from).collect(), version, program })
 }
 
 /// The first that is as new as `oldest`.
@@ -165,6 +180,25 @@ pub(crate) fn choose(found: &[Python], oldest: (u32, u32)) -> Result<Python, Mis
             "winget install Python.Python.3.13; or install uv, which brings its own Python",
         ),
     ))
+}
+
+/// As [`choose`], from those that every user of this machine can start, if one is new enough.
+fn choose_for_all(found: &[Python], oldest: (u32, u32)) -> Result<Python, Missing> {
+    let open: Vec<Python> = found.iter().filter(|python| for_all(&python.program)).cloned().collect();
+    choose(&open, oldest).or_else(|_| choose(found, oldest))
+}
+
+/// Whether others than its owner can get to this file. Off Unix, where it is not asked for, it is taken for granted.
+fn for_all(file: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.ancestors().all(|path| path.metadata().is_ok_and(|about| about.permissions().mode() & 0o001 != 0))
+    }
+    #[cfg(not(unix))]
+    {
+        file.exists()
+    }
 }
 
 /// Debian and its kin ship Python without the module that makes environments.
@@ -232,6 +266,29 @@ mod tests {
 
     fn numbers(version: &str) -> Vec<u32> {
         version.split('.').map(|part| part.parse().unwrap()).collect()
+    }
+
+    /// Found in a trial: an administrator's own Python, which no student could start, became the lab's.
+    #[cfg(unix)]
+    #[test]
+    fn what_students_share_is_made_with_a_python_that_they_can_start() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let own = home.path().join("python3");
+        fs::write(&own, "").unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
+        let python = |program: &Path| Python { command: vec![program.into()], version: (3, 11), program: program.to_owned() };
+        let (own, common) = (python(&own), python(Path::new("/bin/sh")));
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(choose_for_all(&[own.clone(), common.clone()], OLDEST), Ok(common.clone()));
+        assert_eq!(choose(&[own.clone(), common], OLDEST), Ok(own.clone()));
+        assert!(!for_all(&own.program));
+        assert_eq!(
+            choose_for_all(std::slice::from_ref(&own), OLDEST),
+            Ok(own),
+            "better than none: the store may be for one only"
+        );
+        assert!(choose_for_all(&[], OLDEST).unwrap_err().what.contains("none was found"));
     }
 
     #[test]
