@@ -146,6 +146,11 @@ impl Server {
         Ok(())
     }
 
+    /// A notebook as a browser gets it.
+    pub(crate) fn contents(&self, path: &str) -> Result<Value> {
+        self.get(&format!("api/contents/{path}"))
+    }
+
     /// Starts a kernel whose working folder is `folder`, below the server's.
     pub(crate) fn kernel(&self, folder: &Path) -> Result<Kernel<'_>> {
         let below = folder.strip_prefix(&self.root).context("the notebook is not in the server's folder")?;

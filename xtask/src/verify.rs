@@ -17,6 +17,7 @@ mod mutator;
 mod notebooks;
 mod odd_folders;
 mod page;
+mod planted;
 mod shape;
 mod steps;
 mod targets;
@@ -109,6 +110,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
         tally.add(mutator::run(&ui, project, &[], MUTATIONS, fastrand::u64(..))?);
         tally.add(equal_names::run(&ui, project, fastrand::u64(..))?);
         tally.add(odd_folders::run(&ui, project)?);
+        tally.add(planted::run(&ui, project)?);
     }
     if !times.is_empty() {
         ui.say(format!("\n{times}"));
@@ -133,6 +135,7 @@ pub(crate) fn mutate(project: &Path, names: &[String], times: usize, seed: Optio
     if names.is_empty() || times == 0 {
         tally.add(equal_names::run(&ui, project, seed)?);
         tally.add(odd_folders::run(&ui, project)?);
+        tally.add(planted::run(&ui, project)?);
     }
     ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
