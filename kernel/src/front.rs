@@ -7,7 +7,8 @@
 //!    ends when it cannot answer on `control`, never sees that.
 //! 4. Who Jupyter talks to is said by the front itself, at any time: so a notebook can be used while the kernel loads. Whether it is idle is said twice.
 //! 5. An interrupt reaches the kernel only while a cell is with it: at any other time the kernel would end what runs the *next* cell.
-//! 6. A kernel that dies before it has answered for the first time is started again, and nobody notices.
+//! 6. A cell that waits for long without anything happening is told what for, by a look at its program from outside ([`Watch`]).
+//! 7. A kernel that dies before it has answered for the first time is started again, and nobody notices.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::mend::mended;
 use crate::message::{Message, Signer};
 use crate::process::{Process, Signal, Signals, parent_has_gone};
 use crate::progress;
+use crate::waiting::{self, Watch};
 
 #[cfg(test)]
 mod tests;
@@ -169,6 +171,7 @@ struct Running {
     exercise: Option<String>,
     /// It has printed ✓, and no ✗.
     right: Option<bool>,
+    watch: Watch,
 }
 
 struct Front {
@@ -454,6 +457,7 @@ impl Front {
                     self.clients.publish(clear.frames()).await;
                 }
                 self.code = request.content()["code"].as_str().unwrap_or_default().to_owned();
+                self.look_at(Instant::now() + waiting::OFTEN);
             }
             self.pass(Channel::Shell, request).await;
         }
@@ -481,6 +485,21 @@ impl Front {
         let told = self.signer.make("stream", vec![], &request.parts[0], &json!({"name": "stderr", "text": text}));
         self.loading.said = Some(request.parts[0].clone());
         self.clients.publish(told.frames()).await;
+    }
+
+    /// A cell that has waited for long, without a question to its reader, is told what for.
+    async fn say_what_it_waits_for(&mut self, process: Option<&Process>) {
+        let Some(running) = self.running.as_mut().filter(|running| running.reply.is_none() && !running.hidden) else {
+            return;
+        };
+        let id = process.and_then(Process::id).filter(|_| self.question.is_none() && !running.interrupted);
+        let said = id.and_then(|id| running.watch.look(id));
+        let header = running.header.clone();
+        self.look_at(Instant::now() + waiting::OFTEN);
+        if let Some(text) = said {
+            let told = self.signer.make("stream", vec![], &header, &json!({"name": "stderr", "text": text}));
+            self.clients.publish(told.frames()).await;
+        }
     }
 
     /// Looks at what is held once the kernel can have been quiet.
@@ -511,6 +530,7 @@ impl Front {
             self.ask().await;
         }
         self.say_that_it_loads().await;
+        self.say_what_it_waits_for(process).await;
         let Some(running) = self.running.as_ref().filter(|running| running.is_answered()) else {
             return;
         };
@@ -647,6 +667,7 @@ impl Running {
             lost: false,
             exercise: progress::checked(request.content()["code"].as_str().unwrap_or_default()).map(str::to_owned),
             right: None,
+            watch: Watch::default(),
         }
     }
 

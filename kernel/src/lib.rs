@@ -25,6 +25,8 @@ mod message;
 mod process;
 pub mod progress;
 pub mod session;
+#[cfg(feature = "front")]
+mod waiting;
 
 /// Every file that decides what the program does: what an installed copy is keyed by.
 pub const SOURCES: &[(&str, &str)] = &[
@@ -40,6 +42,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("src/process.rs", include_str!("process.rs")),
     ("src/progress.rs", include_str!("progress.rs")),
     ("src/session.rs", include_str!("session.rs")),
+    ("src/waiting.rs", include_str!("waiting.rs")),
 ];
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ impl Process {
         Ok(self.child.wait().await?)
     }
 
+    /// Its number; `None` if it has ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// False if a thread of the kernel has something to do: it may be a line that is on its way.
     ///
     /// Elsewhere than on Linux nothing is known, and the answer is true.

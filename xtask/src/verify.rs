@@ -23,6 +23,7 @@ mod steps;
 mod targets;
 mod terms;
 mod trials;
+mod waits;
 
 use std::path::Path;
 
@@ -111,6 +112,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
         tally.add(equal_names::run(&ui, project, fastrand::u64(..))?);
         tally.add(odd_folders::run(&ui, project)?);
         tally.add(planted::run(&ui, project)?);
+        tally.add(waits::run(&ui, project)?);
     }
     if !times.is_empty() {
         ui.say(format!("\n{times}"));
@@ -136,6 +138,7 @@ pub(crate) fn mutate(project: &Path, names: &[String], times: usize, seed: Optio
         tally.add(equal_names::run(&ui, project, seed)?);
         tally.add(odd_folders::run(&ui, project)?);
         tally.add(planted::run(&ui, project)?);
+        tally.add(waits::run(&ui, project)?);
     }
     ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
