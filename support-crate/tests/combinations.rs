@@ -234,6 +234,9 @@ fn is_alive(case: Case) -> bool {
     !aborted && !woken
 }
 
+/// All of them take Miri twenty minutes: it gets one in seven. Seven divides no number of choices, so that any three choices meet.
+const EVERY: usize = if cfg!(miri) { 7 } else { 1 };
+
 #[test]
 fn everything_is_dropped_once_and_at_home_in_every_combination() {
     let quiet = std::panic::take_hook();
@@ -254,12 +257,15 @@ fn everything_is_dropped_once_and_at_home_in_every_combination() {
                         {
                             for waker in [Left::Nowhere, Left::Kept, Left::InTheFuture, Left::AnotherThread] {
                                 let case = Case { panics, output, join, handle_dropped, aborted, waker };
+                                cases += 1;
+                                if cases % EVERY != 0 {
+                                    continue;
+                                }
                                 let result = std::panic::catch_unwind(|| run(case));
                                 result.unwrap_or_else(|panic| {
                                     eprintln!("in this case: {case:?}");
                                     std::panic::resume_unwind(panic)
                                 });
-                                cases += 1;
                             }
                         }
                     }
