@@ -8,7 +8,9 @@
 //! 4. Who Jupyter talks to is said by the front itself, at any time: so a notebook can be used while the kernel loads. Whether it is idle is said twice.
 //! 5. An interrupt reaches the kernel only while a cell is with it: at any other time the kernel would end what runs the *next* cell.
 //! 6. A cell that waits for long without anything happening is told what for, by a look at its program from outside ([`Watch`]).
-//! 7. A kernel that dies before it has answered for the first time is started again, and nobody notices.
+//! 7. That the program of a cell has died is said below what it printed. A check that follows a cell that did not compile says so, and is not remembered:
+//!    it may have tried an earlier answer.
+//! 8. A kernel that dies before it has answered for the first time is started again, and nobody notices.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -166,7 +168,9 @@ struct Running {
     /// It was to be interrupted.
     interrupted: bool,
     /// The kernel has said that the program that runs the cells is gone.
-    lost: bool,
+    lost: Option<Message>,
+    /// It has ended in an error.
+    failed: bool,
     /// The exercise that it checks.
     exercise: Option<String>,
     /// It has printed ✓, and no ✗.
@@ -181,6 +185,8 @@ struct Front {
     readiness: Readiness,
     /// The code of the latest cell.
     code: String,
+    /// The latest cell that is no check has ended in an error.
+    last_failed: bool,
     loading: Loading,
     loading_file: Option<PathBuf>,
     /// What waits for the kernel.
@@ -206,6 +212,7 @@ impl Front {
             kernel: None,
             readiness: Readiness::Starting,
             code: String::new(),
+            last_failed: false,
             loading: Loading::default(),
             loading_file,
             queue: VecDeque::new(),
@@ -403,8 +410,12 @@ impl Front {
         }
         if let Some(running) = self.running.as_mut().filter(|running| running.id == message.parent.msg_id) {
             running.last = Instant::now();
-            if message.header.msg_type == "error" && message.parts[3].windows(TERMINATED.len()).any(|text| text == TERMINATED) {
-                running.lost = true;
+            if message.header.msg_type == "error" {
+                running.failed = true;
+                if running.lost.is_none() && message.parts[3].windows(TERMINATED.len()).any(|text| text == TERMINATED) {
+                    running.lost = Some(message);
+                    return;
+                }
             }
             if running.exercise.is_some() && message.header.msg_type == "stream" {
                 let content = message.content();
@@ -563,13 +574,23 @@ impl Front {
             return;
         };
         self.question = None;
-        if let (Some(exercise), Some(true)) = (&running.exercise, running.right)
-            && let Err(error) = progress::record(Path::new("."), exercise)
-        {
-            eprintln!("pinlab-kernel: cannot remember that {exercise} is solved: {error}");
+        if let (Some(exercise), Some(true)) = (&running.exercise, running.right) {
+            if self.last_failed {
+                let told =
+                    self.signer.make("stream", vec![], &running.header, &json!({"name": "stderr", "text": NOT_THE_LATEST}));
+                self.clients.publish(told.frames()).await;
+            } else if let Err(error) = progress::record(Path::new("."), exercise) {
+                eprintln!("pinlab-kernel: cannot remember that {exercise} is solved: {error}");
+            }
+        }
+        if !running.hidden && running.exercise.is_none() {
+            self.last_failed = running.failed;
         }
         // The program that runs the cells was ended, and the kernel has not noticed: the next cell would be told, not this one.
-        let unnoticed = running.interrupted && !running.lost;
+        let unnoticed = running.interrupted && running.lost.is_none();
+        if let Some(lost) = running.lost.filter(|_| !running.hidden) {
+            self.clients.publish(mended(lost, &self.code, false, &self.signer).frames()).await;
+        }
         if unnoticed {
             let told = json!({"name": "stderr", "text": "Interrupted. The variables are lost; the next cell works.\n"});
             let told = self.signer.make("stream", vec![], &running.header, &told);
@@ -664,7 +685,8 @@ impl Running {
             last: Instant::now(),
             held: None,
             interrupted: false,
-            lost: false,
+            lost: None,
+            failed: false,
             exercise: progress::checked(request.content()["code"].as_str().unwrap_or_default()).map(str::to_owned),
             right: None,
             watch: Watch::default(),
@@ -678,6 +700,9 @@ impl Running {
 
 /// How the kernel says that what ran the cells is gone.
 const TERMINATED: &[u8] = b"Subprocess terminated";
+
+/// What is said below a check that follows a cell with an error.
+const NOT_THE_LATEST: &str = "pinlab: the cell that was run before this check ended in an error. If that was your answer, an earlier one was checked: run it again.\n";
 
 /// A cell that does nothing.
 const NOTHING: &str = "();";

@@ -6,7 +6,7 @@
 //! Each turn of the loop takes one task from the queue's front and polls it once; a wake puts a task at the back, so nobody is
 //! starved by one who wakes itself. Every so many polls the loop looks at the clock and, once all who were queued at the last
 //! look have had their turn, at the sockets (`clock` says when). When the queue is empty it sleeps until a timer, an event or another thread has work for
-//! it; and when none of these can ever come it says so ([`Stalled`]) instead of sleeping for ever (`stall`).
+//! it; and when it can know that none of these will ever come, it says so ([`Stalled`]) instead of sleeping for ever (`stall`).
 //!
 //! Invariants
 //!

@@ -48,7 +48,7 @@ pub struct Runtime {
 /// A reference to a [`Runtime`], to be cloned into tasks: spawn, sleep, bind and connect through it.
 ///
 /// It does not keep the runtime open. What needs a runtime that is gone fails: a spawned task is cancelled at once, a socket
-/// gives an error, a sleep panics.
+/// that would have to wait gives an error (what can be read or written at once still is), a sleep panics.
 #[derive(Clone)]
 pub struct Handle {
     engine: Rc<Engine>,
@@ -105,12 +105,12 @@ impl Runtime {
         }
     }
 
-    /// Runs this future, and every spawned task beside it, until it is done, or until nothing can ever happen any more.
+    /// Runs this future, and every spawned task beside it, until it is done, or until the engine knows that nothing can happen any more.
     ///
     /// # Errors
     ///
-    /// [`Stalled`] when nothing is ready, no timer or socket is waited for, and nobody outside holds a waker. The future is dropped then;
-    /// spawned tasks stay.
+    /// [`Stalled`] when nothing is ready, no timer or socket is waited for, and the engine knows of every waker that there is (its docs say when). The
+    /// future is dropped then; spawned tasks stay. A waker that is somewhere else could be another thread's: then this waits.
     ///
     /// # Panics
     ///

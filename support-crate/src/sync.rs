@@ -59,8 +59,18 @@ pub(crate) fn thread_token() -> usize {
     token
 }
 
-/// The same where there is no `pthread_self`: std's own thread id, which cells share because they share std.
-#[cfg(any(not(unix), pinlab_loom))]
+#[cfg(all(windows, not(pinlab_loom)))]
+pub(crate) fn thread_token() -> usize {
+    #[link(name = "kernel32")]
+    // SAFETY: FFI: this is its signature in "Win32 API, processthreadsapi.h"; it has no preconditions. No identifier is zero.
+    unsafe extern "system" {
+        safe fn GetCurrentThreadId() -> u32;
+    }
+    GetCurrentThreadId() as usize
+}
+
+/// The same for a model checker, whose threads are of its own making, and few.
+#[cfg(pinlab_loom)]
 pub(crate) fn thread_token() -> usize {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

@@ -102,6 +102,21 @@ impl Fake {
                 std::thread::sleep(Duration::from_secs(1));
             },
             "die" => std::process::exit(3),
+            // An error, and what the cell printed before it.
+            "crashes" | "wrong" => {
+                let text =
+                    if what == "wrong" { "mismatched types" } else { "Subprocess terminated with status: signal: 6 (SIGABRT)" };
+                let error = json!({"ename": "Error", "evalue": text, "traceback": [text]});
+                let error = self.signer.make("error", vec![], &request.parts[0], &error);
+                self.clients.publish(error.frames()).await;
+                self.print("printed before").await;
+                self.done(request).await;
+            }
+            // A check.
+            "//" => {
+                self.print("✓ right").await;
+                self.done(request).await;
+            }
 
             _ => self.done(request).await,
         }
@@ -237,6 +252,7 @@ impl Client {
             let content = message.content();
             let what = match message.header.msg_type.as_str() {
                 "status" => content["execution_state"].as_str().unwrap().to_owned(),
+                "error" => content["evalue"].as_str().unwrap_or_default().to_owned(),
                 _ => content["text"].as_str().unwrap_or_default().trim_end().to_owned(),
             };
             let end = what == "idle" && message.parent.msg_id == request;
@@ -263,6 +279,28 @@ fn a_line_that_comes_late_is_in_its_cell_and_before_its_end() {
         for _ in 0..20 {
             assert_eq!(client.lines("late 2").await, ["late 2"]);
         }
+    });
+}
+
+#[test]
+fn that_a_cells_program_has_died_is_said_below_what_it_printed() {
+    with_front(&[], async |client| {
+        let died = "Subprocess terminated with status: signal: 6 (SIGABRT)";
+        assert_eq!(client.lines("crashes").await, ["printed before", died]);
+        assert_eq!(client.lines("wrong").await, ["mismatched types", "printed before"], "any other error stays where it was");
+    });
+}
+
+#[test]
+fn a_check_after_a_cell_with_an_error_says_that_it_may_have_tried_an_earlier_answer() {
+    with_front(&[], async |client| {
+        let check = "// Check: some-exercise";
+        assert_eq!(client.lines(check).await, ["✓ right"]);
+        client.lines("wrong").await;
+        assert_eq!(client.lines(check).await, ["✓ right", NOT_THE_LATEST.trim_end()]);
+        assert_eq!(client.lines(check).await.len(), 2, "to check once more makes it no later");
+        client.lines("nothing").await;
+        assert_eq!(client.lines(check).await, ["✓ right"]);
     });
 }
 

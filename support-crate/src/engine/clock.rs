@@ -8,7 +8,7 @@ const TURN: u64 = 61;
 /// How often a busy engine asks the system for events: often enough for a socket, seldom enough that a system call does
 /// not weigh on polls that take nanoseconds.
 const IO_EVERY: Duration = Duration::from_micros(100);
-/// How many operations on sockets may succeed in a row, or sleeps be over at once, before the task has to let others run.
+/// How many operations on sockets may be tried in one poll, or sleeps be over at once in a row, before the task has to let others run.
 const BUDGET: u32 = 128;
 
 /// By more than this no coarse clock lags behind.

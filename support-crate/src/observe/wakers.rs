@@ -1,6 +1,6 @@
 //! Wakers to look at: they count, or log, what is done with them.
 //!
-//! `std::task::Wake` makes a waker of any `Arc`, and hides one of the four things that can be done with it: cloning. These are
+//! `std::task::Wake` makes a waker of any `Arc`, and hides two of the four things that can be done with it: the clone and the drop, which are those of the `Arc`. These are
 //! made of a vtable by hand, so that all four can be seen.
 //!
 //! ```text

@@ -88,13 +88,13 @@ pub(crate) fn check_linker() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let source = folder.path().join("main.rs");
     std::fs::write(&source, "fn main() {}")?;
-    let output = Command::new("rustc")
-        .arg(&source)
-        .arg("--out-dir")
-        .arg(folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| missing_rust(None))?;
+    let mut command = Command::new("rustc");
+    // Who has a linker of another name (conda's) says so to cargo by a variable.
+    if let Some(linker) = linker_for_cargo() {
+        command.arg(linker);
+    }
+    let output =
+        command.arg(&source).arg("--out-dir").arg(folder.path()).stdin(Stdio::null()).output().map_err(|_| missing_rust(None))?;
     if output.status.success() {
         return Ok(());
     }
@@ -103,6 +103,16 @@ pub(crate) fn check_linker() -> Result<()> {
         return Err(missing_linker().into());
     }
     bail!("rustc cannot compile an empty program:\n{said}")
+}
+
+/// What cargo would tell rustc of a linker that a variable names, for this machine.
+fn linker_for_cargo() -> Option<std::ffi::OsString> {
+    let version = rustc_version().ok()?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "))?;
+    let name = format!("CARGO_TARGET_{}_LINKER", host.replace(['-', '.'], "_").to_uppercase());
+    let mut argument = std::ffi::OsString::from("-Clinker=");
+    argument.push(std::env::var_os(name)?);
+    Some(argument)
 }
 
 pub(crate) fn missing_linker() -> Missing {
