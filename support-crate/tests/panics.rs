@@ -277,7 +277,7 @@ fn a_block_on_that_panics_leaves_a_runtime_that_works() {
                 let panicked = catch_unwind(AssertUnwindSafe(|| {
                     rt.block_on(async {
                         let _token = token;
-                        futures::future::select(sleep, kept).await;
+                        futures::future::select(kept, sleep).await;
                         panic!("in the cell");
                     })
                 }));
@@ -295,7 +295,7 @@ fn a_block_on_that_panics_leaves_a_runtime_that_works() {
         let sleep = handle.sleep(Duration::from_millis(1));
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             rt.block_on(async {
-                futures::future::select(sleep, keeps.clone()).await;
+                futures::future::select(keeps.clone(), sleep).await;
                 panic!("in the cell");
             })
         }));
