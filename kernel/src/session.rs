@@ -43,6 +43,13 @@ pub fn own_folder() -> Option<PathBuf> {
     Some(etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("pinlab"))
 }
 
+/// Makes the user's own folder, for nobody else to look into. One that is a link to another place is left as it is.
+pub fn make_own_folder() {
+    if let Some(folder) = own_folder() {
+        let _ = private(&folder);
+    }
+}
+
 /// Where what the lab installs is: [`STORE`] if that is set, else the user's own folder.
 pub fn store() -> Option<PathBuf> {
     env::var_os(STORE).filter(|path| !path.is_empty()).map(PathBuf::from).or_else(own_folder)
@@ -65,6 +72,7 @@ pub fn warm_folder(store: &Path, support_crate: &Path) -> PathBuf {
 /// # Errors
 /// It cannot be made.
 pub fn sessions() -> io::Result<PathBuf> {
+    make_own_folder();
     let own = own_folder().map(|folder| folder.join(SESSIONS));
     // The kernel speaks to the program that runs the cells in lines with spaces between the words.
     let candidates = own.into_iter().chain(runtime()).filter(|path| is_plain(path));

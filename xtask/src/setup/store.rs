@@ -52,6 +52,7 @@ impl Store {
 
     /// Waits until no other set-up runs, and keeps others waiting while the returned file lives.
     pub(crate) fn lock(&self, ui: &Ui) -> Result<File> {
+        session::make_own_folder();
         fs::create_dir_all(&self.root).with_context(|| format!("cannot make the folder {}", self.root.display()))?;
         let path = self.root.join(LOCK);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
