@@ -7,6 +7,7 @@ mod answers;
 mod bless;
 mod book;
 mod browser;
+mod edits;
 mod equal_names;
 mod folded;
 pub(crate) mod format;
@@ -113,6 +114,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
         tally.add(odd_folders::run(&ui, project)?);
         tally.add(planted::run(&ui, project)?);
         tally.add(waits::run(&ui, project)?);
+        tally.add(edits::run(&ui, project)?);
     }
     if !times.is_empty() {
         ui.say(format!("\n{times}"));
@@ -139,6 +141,7 @@ pub(crate) fn mutate(project: &Path, names: &[String], times: usize, seed: Optio
         tally.add(odd_folders::run(&ui, project)?);
         tally.add(planted::run(&ui, project)?);
         tally.add(waits::run(&ui, project)?);
+        tally.add(edits::run(&ui, project)?);
     }
     ui.say(format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
