@@ -284,7 +284,9 @@ fn a_block_on_that_panics_leaves_a_runtime_that_works() {
                 assert!(panicked.is_err());
                 // The waker of the dead future is still about: it wakes nobody.
                 keeps.take().expect("polled").wake();
-                assert_eq!(rt.run_until_stalled(), usize::from(!gate.is_waited_for()));
+                // On a slow machine the sleep was over before the other one had its first turn.
+                let first = usize::from(!gate.is_waited_for());
+                assert_eq!(rt.run_until_stalled(), first);
             }
         }
         drops.expect(6);

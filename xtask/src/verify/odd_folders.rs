@@ -63,8 +63,9 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
     let left = fs::read_dir(&temporary)?.flatten().map(|entry| format!("  left behind: {}", entry.path().display()));
     wrong.extend(left);
     #[cfg(unix)]
-    for folder in [&cache, &runtime].map(|parent| parent.join("pinlab")) {
+    {
         use std::os::unix::fs::PermissionsExt;
+        let folder = cache.join("pinlab");
         let mode = fs::metadata(&folder).map(|about| about.permissions().mode() & 0o777);
         if !matches!(mode, Ok(0o700)) {
             wrong.push(format!("  {} is not for this user alone: {mode:?}", folder.display()));
