@@ -52,12 +52,16 @@ pub fn make_own_folder() {
 
 /// Where what the lab installs is: [`STORE`] if that is set, else the user's own folder.
 pub fn store() -> Option<PathBuf> {
-    env::var_os(STORE).filter(|path| !path.is_empty()).map(PathBuf::from).or_else(own_folder)
+    named_store().or_else(own_folder)
 }
 
 /// Whether somebody has named the store: then others may be meant to use what is in it.
 pub fn is_named() -> bool {
-    env::var_os(STORE).is_some_and(|path| !path.is_empty())
+    named_store().is_some()
+}
+
+fn named_store() -> Option<PathBuf> {
+    env::var_os(STORE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Where in the store it is kept what was compiled for this support crate.

@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use super::notebooks::course;
 use super::{Tally, outcome};
 use crate::jupyter::Server;
-use crate::notebook::{self, Notebook};
+use crate::notebook::Notebook;
 use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;
@@ -44,8 +45,8 @@ const EDITS: &[Edit] = &[
         "has a waker that was kept been called: false",
     ),
     edit("11", "flag-run", "let unparked = true", "let unparked = false", "unparked before: false"),
-    edit("12", "dropped-handle", "handle.filter(|_| false)", "handle.filter(|_| true)", "ours, handle kept "),
-    edit("13", "after-done-cell", ".filter(|_| false)", ".filter(|_| true)", "is there an engine: true"),
+    edit("12", "dropped-handle", "let keep = false", "let keep = true", "ours, handle kept "),
+    edit("13", "after-done-cell", "let keep = false", "let keep = true", "is there an engine: true"),
     edit("14", "lost-stalled", "    drop(rt.spawn(messenger(rt.handle(), send)));\n", "", "pinlab: asleep for"),
     edit("14", "deadlock", "from_millis(100)", "from_millis(30)", "within 30ms"),
     edit("14", "blocking-cell", "blocks(WORK_TIME)", "waits(rt.handle(), WORK_TIME)", "asleep for most of the time: true"),
@@ -62,7 +63,7 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
     let folder = project.join("notebooks");
     let mut tally = Tally::default();
     for edits in EDITS.chunk_by(|one, next| one.notebook == next.notebook) {
-        let notebook = find(&folder, edits[0].notebook)?;
+        let notebook = find(project, edits[0].notebook)?;
         let what = format!("{} with {} changes of a reader's", notebook.name, edits.len());
         let activity = ui.start(&what);
         let mut kernel = server.kernel(&folder)?;
@@ -97,10 +98,8 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
     Ok(tally)
 }
 
-fn find(folder: &Path, number: &str) -> Result<Notebook> {
-    let paths = notebook::list(folder)?;
-    let is_it = |path: &&std::path::PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(number));
-    Notebook::read(paths.iter().find(is_it).with_context(|| format!("there is no notebook {number}"))?)
+fn find(project: &Path, number: &str) -> Result<Notebook> {
+    Notebook::read(&course(project, &[number.to_owned()])?[0])
 }
 
 #[cfg(test)]
@@ -109,9 +108,9 @@ mod tests {
 
     #[test]
     fn each_change_can_be_made() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("notebooks");
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for edit in EDITS {
-            let notebook = find(&folder, edit.notebook).unwrap();
+            let notebook = find(project, edit.notebook).unwrap();
             let cell = notebook.code().find(|cell| cell.id == edit.cell).unwrap_or_else(|| panic!("{edit:?}"));
             assert!(cell.source.contains(edit.from), "{edit:?}");
         }
