@@ -1,10 +1,9 @@
 //! What the kernel runs before the first cell: a folder with an `init.evcxr` and a `prelude.rs`.
 //!
 //! 1. What the user has for the kernel (the folder in `EVCXR_CONFIG_DIR`, else the one of this system's) comes first, and whole.
-//! 2. `init.evcxr` loads the crates of the first cell, where a notebook of the course is opened and they are compiled already: the first
-//!    cell then has nothing to wait for.
-//! 3. `prelude.rs` brings the panic hook into every cell, and makes one variable: what the kernel learns about the standard library for that
-//!    takes two seconds, once.
+//! 2. `prelude.rs` loads the crates of the first cell, where a notebook of the course is opened and they are compiled already: the first cell then has
+//!    nothing to wait for. It brings the panic hook into every cell, and makes one variable: what the kernel learns about the standard library for that
+//!    takes seconds, once. All of it is one piece of code to the kernel, so that it reads the standard library once and not twice.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,11 +16,22 @@ pub const VARIABLE: &str = "EVCXR_CONFIG_DIR";
 /// The lines of the first cell of each notebook, but for the last one: what is in scope is for the cell to say.
 const CRATES: &str = ":cache 1024\n:dep pinlab = { path = \"../support-crate\" }\n:dep pin-project = \"=1.1.13\"\n";
 
-/// The panic hook.
-const HOOK: &str = include_str!("hook.rs");
+/// The panic hook. A cell that has the support crate takes it from there: to compile it takes as long as a fifth of what a short cell takes.
+pub(crate) const HOOK: &str = include_str!("../../support-crate/src/probe/panic_hook.rs");
+
+/// Runs the hook's `install` whenever a cell is loaded. The kernel compiles this into every cell.
+const INSTALL: &str = r#"#[used]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
+#[cfg_attr(not(any(target_vendor = "apple", windows)), unsafe(link_section = ".init_array"))]
+static INSTALL: unsafe extern "C" fn() = install;
+"#;
 
 /// One variable, which goes again: what is moved away is not kept.
 const VARIABLE_MADE: &str = "let pinlab_warm = String::new();\ndrop(pinlab_warm);\n";
+
+/// One whose type the kernel learns from the support crate, for which it reads all that this crate depends on.
+const VARIABLE_OF_CRATE: &str = "let pinlab_warm = Box::new(pinlab::prelude::address_of(&()));\ndrop(pinlab_warm);\n";
 
 /// Makes the folder.
 ///
@@ -41,10 +51,12 @@ pub fn write(folder: &Path, crates: bool) -> io::Result<()> {
         Some((_, users)) => *users = format!("{}\n{text}", users.trim_end()),
         None => files.push((name.into(), text.to_owned())),
     };
-    if crates {
-        add("init.evcxr", CRATES);
-    }
-    add("prelude.rs", &format!("{HOOK}\n{VARIABLE_MADE}"));
+    let (crates, hook, variable) = if crates {
+        (CRATES, "use pinlab::probe::hidden::install_panic_hook as install;\n", VARIABLE_OF_CRATE)
+    } else {
+        ("", HOOK, VARIABLE_MADE)
+    };
+    add("prelude.rs", &format!("{crates}mod pinlab_notebook {{\n{hook}{INSTALL}}}\n{variable}"));
     for (name, text) in files {
         fs::write(folder.join(name), text)?;
     }
@@ -72,27 +84,30 @@ mod tests {
     fn what_the_user_has_comes_first() {
         let (users, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(users.path().join("prelude.rs"), "use std::rc::Rc;\n").unwrap();
+        fs::write(users.path().join("init.evcxr"), ":opt 1\n").unwrap();
         fs::write(users.path().join("evcxr.toml"), "[evcxr]\n").unwrap();
         // SAFETY: FFI: the other tests ask for the environment through the standard library alone, which locks it, and none of them for this variable.
         unsafe { std::env::set_var(VARIABLE, users.path()) };
         write(folder.path(), true).unwrap();
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-        assert!(read("prelude.rs").starts_with("use std::rc::Rc;\nmod pinlab_notebook"), "{}", read("prelude.rs"));
-        assert_eq!((read("init.evcxr").as_str(), read("evcxr.toml").as_str()), (CRATES, "[evcxr]\n"));
-        fs::remove_file(folder.path().join("init.evcxr")).unwrap();
+        assert!(
+            read("prelude.rs").starts_with(&format!("use std::rc::Rc;\n{CRATES}mod pinlab_notebook")),
+            "{}",
+            read("prelude.rs")
+        );
+        assert_eq!((read("init.evcxr").as_str(), read("evcxr.toml").as_str()), (":opt 1\n", "[evcxr]\n"));
         write(folder.path(), false).unwrap();
-        assert!(!folder.path().join("init.evcxr").exists());
+        assert!(read("prelude.rs").starts_with("use std::rc::Rc;\nmod pinlab_notebook"), "{}", read("prelude.rs"));
     }
 
     /// The hook in a program of its own, which has the kernel's name for a cell's code; its output, with calls or without.
     fn says(main: &str, calls: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let program = format!(
-            "{}\n#[inline(never)] fn inner(boom: bool) {{ if boom {{ panic!(\"boom\") }} }}\n\
+            "mod pinlab_notebook {{\n{HOOK}{INSTALL}}}\n#[inline(never)] fn inner(boom: bool) {{ if boom {{ panic!(\"boom\") }} }}\n\
              #[inline(never)] fn outer() {{ inner(true); std::hint::black_box(()); }}\n\
              #[inline(never)] fn run_user_code_7() {{ outer(); std::hint::black_box(()); }}\n\
-             fn main() {{ {main} run_user_code_7() }}",
-            HOOK.replace("extern \"C\" fn install()", "pub extern \"C\" fn install()")
+             fn main() {{ {main} run_user_code_7() }}"
         );
         fs::create_dir(folder.path().join("src")).unwrap();
         fs::write(folder.path().join("src/lib.rs"), program).unwrap();
@@ -119,9 +134,9 @@ mod tests {
     fn the_hook_comes_back_after_a_cell_that_has_taken_it_and_leaves_the_readers_own() {
         let silent = "std::panic::set_hook(Box::new(|_| {})); drop(std::panic::take_hook());";
         assert_eq!(says(silent, "0"), "");
-        assert!(says(&format!("{silent} pinlab_notebook::install();"), "0").ends_with("\tboom\n"));
-        let own = "std::panic::set_hook(Box::new(|_| println!(\"mine\"))); pinlab_notebook::install();";
+        assert!(says(&format!("{silent} unsafe {{ pinlab_notebook::install() }};"), "0").ends_with("\tboom\n"));
+        let own = "std::panic::set_hook(Box::new(|_| println!(\"mine\"))); unsafe { pinlab_notebook::install() };";
         assert_eq!(says(own, "0"), "mine\n");
-        assert!(says("pinlab_notebook::install(); pinlab_notebook::install();", "0").ends_with("\tboom\n"));
+        assert!(says("unsafe { pinlab_notebook::install() }; unsafe { pinlab_notebook::install() };", "0").ends_with("\tboom\n"));
     }
 }

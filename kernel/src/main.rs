@@ -21,13 +21,19 @@ fn main() -> ExitCode {
     let start = move |failed: usize| {
         let mut kernel = Command::new(&program);
         kernel.args(&arguments);
-        session::prepare(&mut kernel);
         // The kernel sets its own for every cell.
         if let Some(calls) = std::env::var_os("RUST_BACKTRACE") {
             kernel.env("PINLAB_BACKTRACE", calls);
         }
-        match place.get_or_init(Session::begin) {
+        // To ask the network takes as long as to copy what is compiled already.
+        let session = std::thread::scope(|scope| {
+            let session = scope.spawn(|| place.get_or_init(Session::begin));
+            session::prepare_offline(&mut kernel);
+            session.join().expect("what copies does not panic")
+        });
+        match session {
             Ok(Some(session)) => {
+                session::prepare(&mut kernel, Some(session.folder()));
                 kernel.env("EVCXR_TMPDIR", session.folder());
                 // A crate that does not compile, or a configuration that the kernel does not like, must not keep it from starting.
                 let folder = session.folder().join("config");
@@ -36,8 +42,11 @@ fn main() -> ExitCode {
                     kernel.env(config::VARIABLE, folder);
                 }
             }
-            Ok(None) => {}
-            Err(error) => eprintln!("pinlab-kernel: no folder for this session: {error}"),
+            Ok(None) => session::prepare(&mut kernel, None),
+            Err(error) => {
+                session::prepare(&mut kernel, None);
+                eprintln!("pinlab-kernel: no folder for this session: {error}");
+            }
         }
         kernel
     };

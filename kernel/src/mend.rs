@@ -73,9 +73,9 @@ fn panic(text: &str, code: &str) -> Option<String> {
         (1..).zip(code.lines()).filter(|(_, line)| is_it(line.trim())).map(|(number, _)| number).collect()
     };
     let mut same = lines(&|line| line == source);
-    if same.is_empty() && source.ends_with(';') {
+    if same.is_empty() {
         // The kernel gives each statement a line of its own.
-        same = lines(&|line| line.contains(source));
+        same = lines(&|line| has_statement(line, source));
     }
     let place = match same.as_slice() {
         _ if !place.is_empty() => place.to_owned(),
@@ -86,6 +86,19 @@ fn panic(text: &str, code: &str) -> Option<String> {
     };
     let open = if before.is_empty() { "" } else { "\n" };
     Some(format!("{before}{open}{who}panicked at {place}: {message}"))
+}
+
+/// True if this is one of several statements on the line.
+fn has_statement(line: &str, statement: &str) -> bool {
+    !statement.is_empty()
+        && line.match_indices(statement).any(|(at, _)| {
+            let (before, after) = (line[..at].trim_end(), line[at + statement.len()..].trim_start());
+            (before.is_empty() || before.ends_with([';', '{', '}']))
+                && (statement.ends_with([';', '}'])
+                    || after.is_empty()
+                    || after.starts_with([';', '}'])
+                    || after.starts_with("//"))
+        })
 }
 
 /// A line that begins with ✓ in green, one that begins with ✗ in red.
@@ -148,6 +161,13 @@ mod tests {
         assert_eq!(shown("\t\tsame\tboom\n"), "panicked at `same`: boom\n");
         assert_eq!(shown("\t\tv[k];\tboom\n"), "panicked at line 3 of this cell: boom\n");
         assert_eq!(shown("\t\tgone()\tboom\n"), "panicked at `gone()` (of an earlier cell): boom\n");
+        let one_line = |code: &str, source: &str| panic(&format!("\u{1}panic\t\t\t{source}\tboom\n"), code).unwrap();
+        let panics = "panic!(\"then\")";
+        for code in [format!("println!(\"é\"); {panics}"), format!("{{ {panics} }}"), format!("a();{panics} // now")] {
+            assert_eq!(one_line(&code, panics), "panicked at line 1 of this cell: boom\n", "{code}");
+        }
+        // A part of another statement is none.
+        assert!(one_line("let not_x = xs;", "x").contains("earlier") && one_line("f(v[k], 1);", "v[k]").contains("earlier"));
         assert_eq!(shown("\tcore/src/a.rs:7\tv[k]\tboom\n"), "panicked at core/src/a.rs:7: boom\n");
         assert_eq!(panic("open\u{1}panic\t\t\tsame\tboom\n", "same").unwrap(), "open\npanicked at line 1 of this cell: boom\n");
         assert_eq!(panic("panic\t\t\tsame\tboom\n", "same"), None);

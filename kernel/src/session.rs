@@ -4,6 +4,8 @@
 //! is needed was downloaded long ago. Forbidding the network for good would take from readers the `:dep` lines of their own.
 //! So it is tried at each start: if the registry does not answer, cargo is told to make do with what is there.
 //!
+//! The kernel's analyser reads the source of the standard library at each start, and again for each change of the dependencies. It is shown less of it.
+//!
 //! And each session compiles its crates in a folder of its own, from nothing. So it is given one that is filled already: a copy
 //! of what the set-up has compiled for the clone in which the notebook is.
 
@@ -168,11 +170,8 @@ fn foreign_configuration(folder: &Path) -> Option<PathBuf> {
     files.into_iter().find(|file| fs::symlink_metadata(file).is_ok() && !is_own(file, false))
 }
 
-/// Makes the surroundings of a kernel that is about to start as it needs them.
-pub fn prepare(kernel: &mut Command) {
-    if env::var_os("CARGO_NET_OFFLINE").is_none() && !online() {
-        kernel.env("CARGO_NET_OFFLINE", "true");
-    }
+/// Makes the surroundings of a kernel that is about to start as it needs them. What is made for it goes into this folder.
+pub fn prepare(kernel: &mut Command, folder: Option<&Path>) {
     // The kernel's compile cache takes what is not compiled incrementally for a library that never changes, cells included;
     // and profiles from outside would change the optimisation that the notebooks speak of.
     for (name, _) in env::vars_os() {
@@ -182,17 +181,79 @@ pub fn prepare(kernel: &mut Command) {
     }
     // Inlining across a cell's codegen units is a fifth of the time that a cell takes, and no notebook is about it.
     kernel.env("CARGO_PROFILE_DEV_LTO", "off");
-    find_standard_library(kernel);
+    if let Some(libraries) = standard_library() {
+        let (variable, source) = (env::var_os(SOURCE), source_of(&libraries));
+        if let (Some(folder), None, Some(source)) = (folder, variable, source)
+            && let Ok(lighter) = lighter(&source, folder)
+        {
+            kernel.env(SOURCE, lighter);
+        }
+        find_standard_library(kernel, libraries);
+    }
+}
+
+/// Lets a kernel do with what was downloaded, if the registry does not answer.
+pub fn prepare_offline(kernel: &mut Command) {
+    if env::var_os("CARGO_NET_OFFLINE").is_none() && !online() {
+        kernel.env("CARGO_NET_OFFLINE", "true");
+    }
+}
+
+/// The folder of the compiled standard library.
+fn standard_library() -> Option<PathBuf> {
+    let asked = Command::new("rustc").args(["--print", "target-libdir"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let output = asked.ok().filter(|output| output.status.success())?;
+    Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// The variable that tells the kernel's analyser where the source of the standard library is.
+const SOURCE: &str = "RUST_SRC_PATH";
+
+/// The crates of the standard library that the kernel's analyser is shown. Half of the source is not among them: `stdarch`, what `core::arch` has for each
+/// processor. Without it a kernel starts in half the time and with half the memory. Variables of its types then need their types written out.
+const SHOWN: [&str; 11] = [
+    "alloc",
+    "backtrace",
+    "core",
+    "panic_abort",
+    "panic_unwind",
+    "proc_macro",
+    "std",
+    "std_detect",
+    "test",
+    "unwind",
+    "windows_link",
+];
+
+/// The source that belongs to a compiled standard library, if it is installed.
+fn source_of(libraries: &Path) -> Option<PathBuf> {
+    let source = libraries.ancestors().nth(2)?.join("src").join("rust").join("library");
+    source.join("core").is_dir().then_some(source)
+}
+
+/// A folder with links to the crates that are [`SHOWN`]. Where links need a privilege, on Windows, the analyser reads everything.
+///
+/// # Errors
+/// The links cannot be made.
+fn lighter(source: &Path, folder: &Path) -> io::Result<PathBuf> {
+    let lighter = folder.join("library");
+    #[cfg(unix)]
+    {
+        fs::create_dir_all(&lighter)?;
+        for name in SHOWN.iter().filter(|name| source.join(name).is_dir() && !lighter.join(name).exists()) {
+            std::os::unix::fs::symlink(source.join(name), lighter.join(name))?;
+        }
+        Ok(lighter)
+    }
+    #[cfg(not(unix))]
+    Err(io::Error::other(format!("no links to {} and its like in {}", source.join(SHOWN[0]).display(), lighter.display())))
 }
 
 /// Lets the kernel find the standard library that its cells are linked with. A cell whose text was compiled before is not compiled again, and evcxr 0.22
 /// loads it from a folder from which the path that is written in it leads nowhere. Cargo sets the variable for what it starts; Jupyter, VS Code and a hub do
 /// not.
-fn find_standard_library(kernel: &mut Command) {
+fn find_standard_library(kernel: &mut Command, folder: PathBuf) {
     let Some(variable) = LIBRARY_PATH else { return };
-    let asked = Command::new("rustc").args(["--print", "target-libdir"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let Some(output) = asked.ok().filter(|output| output.status.success()) else { return };
-    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     if let Some(path) = library_path(folder, env::var_os(variable)) {
         kernel.env(variable, path);
     }
@@ -373,12 +434,33 @@ mod tests {
     #[test]
     fn a_kernel_finds_the_standard_library_whoever_starts_it() {
         let mut kernel = Command::new("kernel");
-        find_standard_library(&mut kernel);
+        find_standard_library(&mut kernel, standard_library().unwrap());
         let path = kernel.get_envs().find(|(name, _)| LIBRARY_PATH.is_some_and(|path| *name == path)).and_then(|(_, path)| path);
         let is_std = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("libstd-");
         let found =
             path.and_then(|path| env::split_paths(path).next()).map(|first| fs::read_dir(first).unwrap().flatten().any(is_std));
         assert_eq!(found, cfg!(unix).then_some(true));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_analyser_is_shown_half_of_the_standard_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = source_of(&standard_library().unwrap())
+            .expect("the kernel needs the source of the standard library, and so does this test");
+        for _ in 0..2 {
+            let shown = lighter(&source, folder.path()).unwrap();
+            let there = |file: &str| shown.join(file).is_file();
+            assert!(
+                there("core/src/lib.rs")
+                    && there("alloc/src/lib.rs")
+                    && there("std/src/lib.rs")
+                    && there("proc_macro/src/lib.rs")
+            );
+            assert!(source.join("stdarch").is_dir() && !shown.join("stdarch").exists());
+        }
+        // With a manifest the analyser would ask cargo for all that is in it.
+        assert!(!folder.path().join("library/Cargo.toml").exists());
     }
 
     #[test]

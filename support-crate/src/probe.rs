@@ -25,6 +25,7 @@ mod layout;
 mod map;
 mod memory;
 mod miri;
+mod panic_hook;
 mod rustc;
 
 mod slot;
@@ -47,6 +48,7 @@ pub use xray::{Change, Diff, Meaning, Word, XRay};
 /// What the macros expand to; not for use by hand.
 #[doc(hidden)]
 pub mod hidden {
+    pub use super::panic_hook::install as install_panic_hook;
     pub use super::rustc::{Asked, AsyncFunction, Site, ask_function, ask_type};
     pub use super::traits::{Ask, Unanswered, ask_about};
 }

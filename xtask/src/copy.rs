@@ -72,6 +72,8 @@ pub(crate) fn update(project: &Path) -> Result<Update> {
         if !fresh.contains_key(&name) {
             if is_as_given(&copy.join(&name), &old) {
                 fs::remove_file(copy.join(&name))?;
+            } else if copy.join(&name).exists() {
+                update.told.push(format!("{name}: the course has it no longer, or under another name; yours stays as it is"));
             }
             given.remove(&name);
         }
@@ -318,8 +320,10 @@ mod tests {
             edit(&folder.join("01-a.ipynb"), "mine();");
         }
         fs::remove_file(project.path().join("notebooks/01-a.ipynb")).unwrap();
-        update(project.path()).unwrap();
+        let told = update(project.path()).unwrap().told;
+        assert!(told.len() == 1 && told[0].contains("yours stays"), "{told:?}");
         assert!(folder.join("01-a.ipynb").exists(), "it left the course, but the reader has changed it");
+        assert_eq!(update(project.path()).unwrap(), Update::default(), "and it is said once");
     }
 
     #[test]

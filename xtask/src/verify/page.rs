@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::judge::{Failure, Places, machine_path};
 use super::{format, mask, miri, shape};
 use crate::markdown;
-use crate::notebook::{FIRST_CELL, Kind, Notebook};
+use crate::notebook::{Cell, FIRST_CELL, Kind, Notebook};
 
 /// What the file must be, whatever a run says. `folder` is where links start from.
 pub(super) fn check(notebook: &Notebook, folder: &Path, places: &Places) -> Result<Vec<Failure>> {
@@ -92,7 +92,15 @@ pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
     if form.len() > SHOWN {
         missing.push(format!("… and {} more places (cargo verify format --check {})", form.len() - SHOWN, notebook.name));
     }
-    for exercise in notebook.exercises().unwrap_or_default() {
+    let exercises = notebook.exercises().unwrap_or_default();
+    let says = notebook.cells.first().is_some_and(|title| title.kind == Kind::Markdown && title.source.contains("folded"));
+    let folds = |(index, cell): (usize, &Cell)| {
+        cell.kind == Kind::Code && cell.hidden && exercises.iter().all(|exercise| exercise.check != index)
+    };
+    if !says && notebook.cells.iter().enumerate().any(folds) {
+        missing.push("it folds cells that are no checks, and its first cell does not say so".into());
+    }
+    for exercise in exercises {
         let (check, first) = (&notebook.cells[exercise.check], format!("// Check: {}", exercise.name));
         if check.source.lines().next() != Some(first.as_str()) {
             missing.push(format!("{}: a check begins with `{first}`", check.label()));
@@ -179,6 +187,22 @@ mod tests {
         assert_eq!(folded(cells.clone()), 1);
         cells[1]["metadata"]["jupyter"] = json!({"source_hidden": true});
         assert_eq!(folded(cells), 0);
+    }
+
+    #[test]
+    fn a_notebook_that_folds_other_cells_says_so_at_its_top() {
+        let mut folded = code("fn helper() {}", vec![]);
+        folded["metadata"]["jupyter"] = json!({"source_hidden": true});
+        let says = |cells: Vec<Value>| {
+            let mut json = notebook(cells).json().clone();
+            let title =
+                json!({"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# 01 A\n\nSome cells are folded."});
+            let before = missing(&parse(&json)).unwrap();
+            json["cells"].as_array_mut().unwrap().insert(0, title);
+            [before, missing(&parse(&json)).unwrap()].map(|missing| missing.iter().any(|what| what.contains("folds cells")))
+        };
+        assert_eq!(says(vec![folded]), [true, false]);
+        assert_eq!(says(exercise("✗")), [false, false]);
     }
 
     #[test]
