@@ -47,6 +47,25 @@ pub(crate) fn links(source: &str) -> Vec<String> {
         .collect()
 }
 
+/// The text of every link, and its destination.
+pub(crate) fn labelled_links(source: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for event in parse(source) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. }) => open = Some((String::new(), dest_url.into_string())),
+            Event::Text(text) | Event::Code(text) => {
+                if let Some((label, _)) = &mut open {
+                    label.push_str(&text);
+                }
+            }
+            Event::End(TagEnd::Link) => found.extend(open.take()),
+            _ => {}
+        }
+    }
+    found
+}
+
 /// The names under which JupyterLab can jump to this cell's headings: their text, with dashes for spaces.
 pub(crate) fn anchors(source: &str) -> Vec<String> {
     let mut anchors = Vec::new();

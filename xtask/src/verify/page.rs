@@ -87,6 +87,12 @@ pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
     if !notebook.says_its_cells() {
         missing.push("it does not say of which cells its outputs are (--bless)".into());
     }
+    for text in notebook.cells.iter().filter(|cell| cell.kind == Kind::Markdown) {
+        if asks_without_an_answer(&text.source) {
+            missing.push(format!("{}: a prediction without its answer", text.label()));
+        }
+        missing.extend(mislabelled(&text.source));
+    }
     let form = format::check(notebook)?;
     missing.extend(form.iter().take(SHOWN).map(|(place, what)| format!("{place}: {what}")));
     if form.len() > SHOWN {
@@ -129,6 +135,29 @@ fn broken_links(text: &str, path: &Path, folder: &Path) -> Vec<String> {
         !anchor.is_empty() && is_notebook && !Notebook::read(&target).is_ok_and(|target| has_anchor(&target, anchor))
     };
     markdown::links(text).into_iter().filter(broken).collect()
+}
+
+/// Links that name another notebook than the one they lead to.
+fn mislabelled(text: &str) -> Vec<String> {
+    let number = |text: &str| -> Option<String> {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        (digits.len() == 2).then_some(digits)
+    };
+    let links = markdown::labelled_links(text).into_iter();
+    links
+        .filter(|(label, target)| {
+            let file = target.split('#').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            let to = if file.ends_with(".ipynb") { number(file) } else { None };
+            number(label).zip(to).is_some_and(|(label, to)| label != to)
+        })
+        .map(|(label, target)| format!("the link [{label}] leads to {target}"))
+        .collect()
+}
+
+/// True if a question is asked here whose answer is not folded beside it.
+fn asks_without_an_answer(text: &str) -> bool {
+    let questions = text.split("\n**Predict.**").skip(usize::from(!text.starts_with("**Predict.**")));
+    questions.into_iter().any(|question| !question.contains("<details>"))
 }
 
 fn has_anchor(notebook: &Notebook, anchor: &str) -> bool {
@@ -267,7 +296,24 @@ mod tests {
             let text = fs::read_to_string(&path).unwrap();
             assert!(markdown::links(&text).len() > 10, "{name} has links");
             assert_eq!(broken_links(&text, &path, path.parent().unwrap()), Vec::<String>::new(), "{name}");
+            assert_eq!(mislabelled(&text), Vec::<String>::new(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_link_with_another_notebooks_number_is_found() {
+        assert_eq!(mislabelled("[13: The executor](12-a.ipynb#b)"), ["the link [13: The executor] leads to 12-a.ipynb#b"]);
+        assert!(mislabelled("[12](notebooks/12-a.ipynb) [here](12-a.ipynb) [2024](12-a.ipynb) [13](https://a.b/12)").is_empty());
+    }
+
+    #[test]
+    fn a_prediction_without_an_answer_is_found() {
+        let answer = "<details><summary>Answer</summary>\n\nYes.\n\n</details>";
+        assert!(
+            !asks_without_an_answer(&format!("**Predict.** *Does it?*\n\n{answer}")) && !asks_without_an_answer("No question.")
+        );
+        assert!(asks_without_an_answer("**Predict.** *Does it?*"));
+        assert!(asks_without_an_answer(&format!("Text.\n\n**Predict.** One?\n\n**Predict.** Two?\n\n{answer}")));
     }
 
     #[test]
