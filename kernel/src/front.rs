@@ -201,7 +201,7 @@ struct Front {
     /// When to look again at what is held.
     look: Option<Instant>,
     /// When to say again how the kernel is, and to whose request.
-    say_again: Option<(Instant, Bytes)>,
+    say_again: VecDeque<(Instant, Bytes)>,
 }
 
 impl Front {
@@ -221,7 +221,7 @@ impl Front {
             question: None,
             end: None,
             look: None,
-            say_again: None,
+            say_again: VecDeque::new(),
         }
     }
 
@@ -333,7 +333,7 @@ impl Front {
                 self.reply(Channel::Shell, &request, &kernel_info()).await;
                 self.publish_state(&request.parts[0]).await;
                 let time = Instant::now() + AGAIN_TO_SAY;
-                self.say_again = Some((time, request.parts[0].clone()));
+                self.say_again.push_back((time, request.parts[0].clone()));
                 self.look_at(time);
             }
             "execute_request" => {
@@ -528,13 +528,15 @@ impl Front {
     }
 
     async fn look_again(&mut self, process: Option<&Process>, incoming: &mpsc::Receiver<Incoming>) {
-        match self.say_again.take() {
-            Some((time, parent)) if time <= Instant::now() => self.publish_state(&parent).await,
-            Some((time, parent)) => {
-                self.say_again = Some((time, parent));
-                self.look_at(time);
+        // Each who has asked: what is said to one is not listened to by the other.
+        while let Some((time, _)) = self.say_again.front() {
+            if *time > Instant::now() {
+                self.look_at(*time);
+                break;
             }
-            None => {}
+            if let Some((_, parent)) = self.say_again.pop_front() {
+                self.publish_state(&parent).await;
+            }
         }
         if matches!(self.readiness, Readiness::Asked { answered: true, heard: false }) {
             // What it published came before it knew who listens.

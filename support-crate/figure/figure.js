@@ -32,6 +32,14 @@
     return /** @type {SVGSVGElement} */ (/** @type {unknown} */ (document.importNode(root, true)));
   };
 
+  /**
+   * What is wider than its place can be scrolled by keys, too.
+   * @param {HTMLElement} view
+   */
+  const reach = (view) => {
+    if (view.scrollWidth > view.clientWidth && !view.querySelector('[tabindex="0"]')) view.tabIndex = 0;
+  };
+
   const HINT = 'Point at a part, or walk from one to the next with Tab and the arrow keys: what is it?';
 
   /** @param {Element} element @param {string} name */
@@ -166,6 +174,7 @@
       const scrolled = view.scrollLeft;
       view.replaceChildren(ready[at]);
       view.scrollLeft = scrolled;
+      reach(view);
       says.textContent = frames[at].says;
       say.textContent = HINT;
       all.setAttribute('aria-pressed', 'false');
@@ -240,6 +249,7 @@
     view.setAttribute('role', 'group');
     view.setAttribute('aria-label', 'step by step; the arrow keys go from one to the next');
     controls.step(0);
+    for (const each of [above, below]) reach(each);
   };
 
   /** @param {HTMLElement} figure */
@@ -253,7 +263,7 @@
     words(still, say);
     view.replaceChildren(still);
     if (figure.querySelector('.w')) view.after(say), say.textContent = HINT;
-    else if (view.scrollWidth > view.clientWidth) view.tabIndex = 0;
+    else reach(view);
     if (more.player && more.player.moments.length) return player(figure, view, more.player);
     if (more.frames) stepped(figure, view, say, still, more.frames, more.first);
   };

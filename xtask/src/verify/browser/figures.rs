@@ -1,10 +1,11 @@
-//! The place for what the figures must do in a browser: a player that steps, a word that shows its arrow. Nothing is checked yet.
+//! What the figures do in a browser: they can be read, a word answers, a picture is stepped, a player plays, and a name is text.
 //!
 //! Each check finds the page on the notebook [`super::MODEL`], all of its cells run. To add one, write a function of the page and
-//! name it in [`CHECKS`]. What it may use: [`Page::script`] for a look at the document (`panel` is the open notebook, and a cell's
-//! outputs are in `.jp-OutputArea-output`).
+//! name it in [`CHECKS`]. What it may use: [`Page::script`] for a look at the document (`panel` is the open notebook), and
+//! [`Page::type_and_run`] for figures of its own.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 use super::lab::Page;
 
@@ -12,4 +13,195 @@ use super::lab::Page;
 type Figure = fn(&Page<'_>) -> Result<()>;
 
 /// All checks of figures.
-pub(super) const CHECKS: &[(&str, Figure)] = &[];
+pub(super) const CHECKS: &[(&str, Figure)] = &[
+    ("each picture lives, has a name, and can be read", readable),
+    ("a word answers to the pointer and to the keys", words),
+    ("a picture of several positions is stepped", steps),
+    ("a timeline is a player", player),
+    ("a name with markup in it is text", markup),
+];
+
+/// The figures of the page, those of cells that are not in sight included.
+const FIGURES: &str = "
+    const all = [];
+    for (const cell of panel.content.widgets) {
+        if (cell.model.type !== 'code' || !cell.model.outputs.toJSON().some(output => output.data && output.data['text/html'])) continue;
+        await panel.content.scrollToCell(cell);
+        for (let tries = 0; tries < 40 && !cell.node.querySelector('figure.pinlab[data-live]'); tries++) {
+            await new Promise(resolve => setTimeout(resolve, 50));
+        }
+        all.push(...cell.node.querySelectorAll('.jp-OutputArea-output figure.pinlab'));
+    }";
+
+/// What is wrong with the texts of a picture: too small, or cut.
+const TEXTS: &str = "
+    const texts = (svg) => {
+        const frame = svg.getBoundingClientRect(), wrong = [];
+        const scale = frame.width / Number(svg.getAttribute('width'));
+        for (const text of svg.querySelectorAll('text')) {
+            const box = text.getBoundingClientRect(), size = parseFloat(getComputedStyle(text).fontSize) * scale;
+            if (!box.width) continue;
+            if (size < 10.9) wrong.push(`${size.toFixed(1)} px: ${text.textContent}`);
+            const out = Math.max(frame.left - box.left, box.right - frame.right, frame.top - box.top, box.bottom - frame.bottom);
+            if (out > 1) wrong.push(`cut by ${out.toFixed(0)} px: ${text.textContent}`);
+        }
+        return wrong;
+    };";
+
+fn readable(page: &Page<'_>) -> Result<()> {
+    let found = page.script(
+        &format!(
+            "{FIGURES}{TEXTS}
+             const wrong = [];
+             for (const figure of all) {{
+                const name = figure.getAttribute('aria-label') ?? '';
+                const svg = figure.querySelector('.view svg');
+                if (!figure.hasAttribute('data-live') || !svg) wrong.push(`it stands still: ${{name}}`);
+                if (!name.trim()) wrong.push('a figure without a name');
+                if (svg) wrong.push(...texts(svg).map(what => `${{name}}: ${{what}}`));
+             }}
+             return [all.length, wrong]"
+        ),
+        json!(null),
+    )?;
+    let (count, wrong) = (found[0].as_u64().unwrap_or_default(), &found[1]);
+    ensure!(count >= 3, "there are {count} figures, and should be three at least");
+    ensure!(wrong.as_array().is_some_and(Vec::is_empty), "{wrong:#}");
+    Ok(())
+}
+
+fn words(page: &Page<'_>) -> Result<()> {
+    let found = page.script(
+        &format!(
+            "{FIGURES}
+             const leads = (word) => {{
+                const to = (word.getAttribute('data-to') ?? '').split(' ').filter(Boolean);
+                return [...word.closest('svg').querySelectorAll('.w,.h')].filter(other => to.includes(other.getAttribute('data-at')));
+             }};
+             for (const figure of all) {{
+                const word = [...figure.querySelectorAll('.view svg .w')].find(word => leads(word).length);
+                if (!word) continue;
+                const svg = word.closest('svg'), says = () => figure.querySelector('.say').textContent;
+                const hint = says();
+                word.dispatchEvent(new PointerEvent('pointerover', {{bubbles: true}}));
+                const lit = leads(word).every(target => target.classList.contains('lit')) && !!svg.querySelector('.a.lit');
+                const said = says();
+                svg.dispatchEvent(new PointerEvent('pointerleave'));
+                const dark = !svg.querySelector('.lit');
+                const first = svg.querySelector('.w');
+                first.focus();
+                const focused = says();
+                first.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowDown', bubbles: true, cancelable: true}}));
+                const next = document.activeElement !== first && document.activeElement.classList.contains('w');
+                const walked = says();
+                document.activeElement.blur();
+                return {{lit, said, told: word.getAttribute('data-say'), hint, dark, focused, next, walked}};
+             }}
+             return null"
+        ),
+        json!(null),
+    )?;
+    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+    ensure!(!found.is_null(), "there is no word that leads to another");
+    ensure!(found["lit"] == true && found["dark"] == true, "its target and its arrow light up, and go dark again: {found:#}");
+    ensure!(!text("told").is_empty() && text("said").starts_with(&text("told")), "it says what it is: {found:#}");
+    ensure!(found["next"] == true && text("focused") != text("hint") && text("walked") != text("focused"), "by keys: {found:#}");
+    Ok(())
+}
+
+fn steps(page: &Page<'_>) -> Result<()> {
+    let found = page.script(
+        &format!(
+            "{FIGURES}{TEXTS}
+             const wrong = [], counts = [];
+             for (const figure of all) {{
+                const bar = figure.querySelector('.bar');
+                if (!bar || figure.querySelector('dl.state')) continue;
+                const slider = bar.querySelector('input[type=range]'), label = () => bar.querySelector('.at').textContent;
+                const count = Number(slider.max) + 1;
+                counts.push(count);
+                slider.value = '0';
+                slider.dispatchEvent(new Event('input'));
+                const seen = [label()];
+                const key = (name) => figure.dispatchEvent(new KeyboardEvent('keydown', {{key: name, bubbles: true, cancelable: true}}));
+                for (let at = 1; at < count; at++) {{
+                    if (at % 2) key('ArrowRight'); else bar.querySelector('[aria-label=next]').click();
+                    seen.push(label());
+                    wrong.push(...texts(figure.querySelector('.view svg')));
+                }}
+                if (new Set(seen).size !== count) wrong.push(`${{count}} positions, and seen were ${{seen}}`);
+                if (!bar.querySelector('[aria-label=next]').disabled) wrong.push('there is a position after the last one');
+                key('ArrowLeft');
+                if (count > 1 && label() !== seen[count - 2]) wrong.push(`back is ${{label()}}`);
+             }}
+             return [counts, wrong]"
+        ),
+        json!(null),
+    )?;
+    ensure!(found[0].as_array().is_some_and(|counts| !counts.is_empty()), "no picture has several positions");
+    ensure!(found[1].as_array().is_some_and(Vec::is_empty), "{:#}", found[1]);
+    Ok(())
+}
+
+/// A script on the figure of the cell that was typed last; it may use `figure`.
+fn of_last(page: &Page<'_>, body: &str) -> Result<Value> {
+    page.script(
+        &format!(
+            "const cell = panel.content.widgets.find(cell => cell.model.id === window.pinlabCell);
+             await panel.content.scrollToCell(cell);
+             for (let tries = 0; tries < 40 && !cell.node.querySelector('figure.pinlab[data-live]'); tries++) {{
+                await new Promise(resolve => setTimeout(resolve, 50));
+             }}
+             const figure = cell.node.querySelector('figure.pinlab');
+             if (!figure) return null;
+             {body}"
+        ),
+        json!(null),
+    )
+}
+
+fn player(page: &Page<'_>) -> Result<()> {
+    page.type_and_run(
+        "{ let rt = Runtime::new().unwrap(); rt.record(); \
+         rt.block_on(async { let nap = rt.handle().sleep(Duration::from_millis(3)); rt.spawn(nap).await }).unwrap(); rt.stop_recording() }",
+    )?;
+    let found = of_last(
+        page,
+        "const bar = figure.querySelector('.bar'), slider = bar.querySelector('input[type=range]');
+         const moments = [];
+         for (let at = 0; at <= Number(slider.max); at++) {
+            slider.value = String(at);
+            slider.dispatchEvent(new Event('input'));
+            moments.push({says: figure.querySelector('p.say').textContent, state: figure.querySelector('dl.state').textContent,
+                now: figure.querySelectorAll('.e.now').length});
+         }
+         const fires = moments.findIndex(moment => /timer/.test(moment.says));
+         figure.querySelectorAll('.e')[fires].dispatchEvent(new MouseEvent('click', {bubbles: true}));
+         return {moments, fires, clicked: figure.querySelector('p.say').textContent, twoScales: figure.querySelectorAll('.view').length >= 3}",
+    )?;
+    page.empty_last()?;
+    let moments = found["moments"].as_array().context("there is no player")?;
+    let all = |name: &str| moments.iter().all(|moment| moment[name].as_str().is_some_and(|text| !text.is_empty()));
+    ensure!(moments.len() >= 6 && all("says") && all("state"), "each step says what happens and how things stand: {found:#}");
+    ensure!(moments.iter().all(|moment| moment["now"] == 1), "one step is marked at a time: {found:#}");
+    let fires = found["fires"].as_u64().context("no step speaks of the timer")? as usize;
+    ensure!(
+        found["clicked"] == moments[fires]["says"] && found["twoScales"] == true,
+        "a click on an event goes there: {found:#}"
+    );
+    Ok(())
+}
+
+fn markup(page: &Page<'_>) -> Result<()> {
+    page.type_and_run(
+        "{ let text = Box::new(String::from(\"<img src=x onerror='window.pinlabEvil=1'><script>window.pinlabEvil=1</script>\")); XRay::of(&*text) }",
+    )?;
+    let found = of_last(
+        page,
+        "await new Promise(resolve => setTimeout(resolve, 300));
+         return [typeof window.pinlabEvil, figure.textContent.includes('<img'), figure.querySelectorAll('img[src=x]').length]",
+    )?;
+    page.empty_last()?;
+    ensure!(found == json!(["undefined", true, 0]), "it is shown as text, and nothing of it runs: {found}");
+    Ok(())
+}
