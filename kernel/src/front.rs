@@ -53,7 +53,8 @@ const READERS: usize = 8;
 const AGAIN_TO_ASK: Duration = Duration::from_millis(300);
 
 /// When the state of the kernel is said once more to a client that has asked for it. JupyterLab hears nothing before the answer to its first
-/// question, which comes by another socket: what overtakes that answer is lost to it, and its kernel "unknown" or "busy" for good.
+/// question, which comes by another socket: what overtakes that answer is lost to it, and its kernel "unknown" or "busy" for good. What is said the second
+/// time belongs to no request: of what belongs to a question like that, JupyterLab 4.6 takes no notice.
 const AGAIN_TO_SAY: Duration = Duration::from_millis(500);
 
 /// The longest that a cell is held: a thread that it has started may print for ever.
@@ -200,8 +201,8 @@ struct Front {
     end: Option<Message>,
     /// When to look again at what is held.
     look: Option<Instant>,
-    /// When to say again how the kernel is, and to whose request.
-    say_again: VecDeque<(Instant, Bytes)>,
+    /// When to say again how the kernel is.
+    say_again: Option<Instant>,
 }
 
 impl Front {
@@ -221,7 +222,7 @@ impl Front {
             question: None,
             end: None,
             look: None,
-            say_again: VecDeque::new(),
+            say_again: None,
         }
     }
 
@@ -333,7 +334,7 @@ impl Front {
                 self.reply(Channel::Shell, &request, &kernel_info()).await;
                 self.publish_state(&request.parts[0]).await;
                 let time = Instant::now() + AGAIN_TO_SAY;
-                self.say_again.push_back((time, request.parts[0].clone()));
+                self.say_again = Some(time);
                 self.look_at(time);
             }
             "execute_request" => {
@@ -528,15 +529,13 @@ impl Front {
     }
 
     async fn look_again(&mut self, process: Option<&Process>, incoming: &mpsc::Receiver<Incoming>) {
-        // Each who has asked: what is said to one is not listened to by the other.
-        while let Some((time, _)) = self.say_again.front() {
-            if *time > Instant::now() {
-                self.look_at(*time);
-                break;
+        match self.say_again {
+            Some(time) if time <= Instant::now() => {
+                self.say_again = None;
+                self.publish_state(&no_header()).await;
             }
-            if let Some((_, parent)) = self.say_again.pop_front() {
-                self.publish_state(&parent).await;
-            }
+            Some(time) => self.look_at(time),
+            None => {}
         }
         if matches!(self.readiness, Readiness::Asked { answered: true, heard: false }) {
             // What it published came before it knew who listens.
