@@ -33,7 +33,7 @@ enum Cli {
     /// Set up what is missing and open JupyterLab on the notebooks
     #[command(args_conflicts_with_subcommands = true)]
     Lab(Lab),
-    /// Check everything that must hold: formatting, lints, documentation, tests, every notebook and every exercise
+    /// Check everything that must hold: formatting, lints, documentation, tests, every notebook and every exercise, two notebooks in a browser
     Verify(Verify),
 }
 
@@ -181,24 +181,21 @@ fn run(cli: Cli) -> Result<bool> {
         Cli::Verify(Verify { targets: true, .. }) => verify::targets(project),
         Cli::Verify(Verify { book: true, .. }) => verify::book(project),
         Cli::Verify(Verify { part, full, browser, bless, targets: false, book: false }) => {
-            let all = browser.then_some(verify::Browser::All);
+            let in_browser = if browser || full { verify::Browser::All } else { verify::Browser::Short };
             let plan = verify::Plan {
                 crates: true,
                 full,
                 notebooks: Some(Vec::new()),
                 times: 1,
                 bless,
-                browser: all,
+                browser: browser.then_some(in_browser),
                 only_answers: false,
             };
             let plan = match part {
-                None => plan,
+                None => verify::Plan { browser: Some(in_browser), ..plan },
                 Some(Part::Mutate { names, times, seed }) => return verify::mutate(project, &names, times, seed),
                 Some(Part::Format { names, check }) => return verify::format::run(project, &names, check),
-                Some(Part::Browser) => {
-                    let browser = Some(all.unwrap_or(verify::Browser::Short));
-                    verify::Plan { crates: false, notebooks: None, browser, ..plan }
-                }
+                Some(Part::Browser) => verify::Plan { crates: false, notebooks: None, browser: Some(in_browser), ..plan },
                 Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },
                 Some(Part::Notebooks { names, times, answers }) => {
                     verify::Plan { crates: false, notebooks: Some(names), times, only_answers: answers, ..plan }

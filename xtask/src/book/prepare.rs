@@ -32,6 +32,12 @@ fn prepared(mut cell: Value) -> Value {
     if cell["cell_type"] == "markdown" {
         cell["source"] = lines(&copy::with_parts(&joined(&cell["source"])));
     }
+    if cell["metadata"]["jupyter"]["source_hidden"] == true {
+        // What is folded in JupyterLab is folded here.
+        let mut tags = cell["metadata"]["tags"].as_array().cloned().unwrap_or_default();
+        tags.push(json!("hide-input"));
+        cell["metadata"]["tags"] = Value::Array(tags);
+    }
     for output in cell["outputs"].as_array_mut().into_iter().flatten() {
         if output["output_type"] == "error" {
             // As a stream: of an error's text the renderer takes the colours away.
@@ -78,11 +84,17 @@ mod tests {
     fn a_page_has_the_note_after_its_title_and_colours_that_the_theme_knows() {
         let mut failing = code("x", vec![failed("\u{1b}[38;5;54mhere\u{1b}[0m")]);
         failing["metadata"]["tags"] = json!(["raises-exception"]);
-        let text = page(&notebook(vec![failing, prose("**Predict.** What?")])).unwrap();
+        let mut folded = code("fn helper() {}", vec![]);
+        folded["metadata"]["jupyter"] = json!({"source_hidden": true});
+        let text = page(&notebook(vec![failing, prose("**Predict.** What?"), folded])).unwrap();
         let page: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(page["cells"][1]["id"], "run-this");
         assert!(text.contains("\\u001b[35mhere") && !text.contains("38;5"), "{text}");
         assert!(text.contains("course-predict"), "{text}");
+        let folds = |cell: &&Value| cell["metadata"]["tags"].as_array().is_some_and(|tags| tags.contains(&json!("hide-input")));
+        let sources: Vec<&str> =
+            page["cells"].as_array().unwrap().iter().filter(folds).filter_map(|cell| cell["source"].as_str()).collect();
+        assert_eq!(sources, ["fn helper() {}"]);
     }
 
     #[test]
