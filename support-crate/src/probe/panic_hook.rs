@@ -5,7 +5,7 @@
 /// Takes the place of the standard library's hook; one that a cell has set stays.
 ///
 /// # Safety
-/// It is called when the code of a cell is loaded: for the first time in a process, while that has one thread.
+/// FFI: the system calls it when the code of a cell is loaded. The first call in a process comes while that has one thread.
 pub unsafe extern "C" fn install() {
     const DEFAULT: &str = "PINLAB_DEFAULT_HOOK";
     let hook = std::panic::take_hook();
