@@ -25,15 +25,15 @@ fn main() -> ExitCode {
         if let Some(calls) = std::env::var_os("RUST_BACKTRACE") {
             kernel.env("PINLAB_BACKTRACE", calls);
         }
-        // To ask the network takes as long as to copy what is compiled already.
+        // Neither of the two needs the other: what is compiled already is copied, and the network is asked.
         let session = std::thread::scope(|scope| {
             let session = scope.spawn(|| place.get_or_init(Session::begin));
             session::prepare_offline(&mut kernel);
             session.join().expect("what copies does not panic")
         });
+        session::prepare(&mut kernel, session.as_ref().ok().and_then(Option::as_ref).map(Session::folder));
         match session {
             Ok(Some(session)) => {
-                session::prepare(&mut kernel, Some(session.folder()));
                 kernel.env("EVCXR_TMPDIR", session.folder());
                 // A crate that does not compile, or a configuration that the kernel does not like, must not keep it from starting.
                 let folder = session.folder().join("config");
@@ -42,11 +42,8 @@ fn main() -> ExitCode {
                     kernel.env(config::VARIABLE, folder);
                 }
             }
-            Ok(None) => session::prepare(&mut kernel, None),
-            Err(error) => {
-                session::prepare(&mut kernel, None);
-                eprintln!("pinlab-kernel: no folder for this session: {error}");
-            }
+            Ok(None) => {}
+            Err(error) => eprintln!("pinlab-kernel: no folder for this session: {error}"),
         }
         kernel
     };
