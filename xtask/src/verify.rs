@@ -107,7 +107,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
         tally.add(browser::run(&ui, project, browser == Browser::All)?);
     }
     if plan.full {
-        tally.add(steps::run(&ui, project, steps::FULL)?);
+        tally.add(steps::run_side_by_side(&ui, project, steps::FULL)?);
         tally.add(miri::run(&ui, project)?);
         tally.add(mutator::run(&ui, project, &[], MUTATIONS, fastrand::u64(..))?);
         tally.add(as_readers_do(&ui, project, fastrand::u64(..))?);

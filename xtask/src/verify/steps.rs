@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 
 use anyhow::Result;
 use regex::Regex;
@@ -98,8 +100,14 @@ const MIRI: Step = Step {
 };
 
 /// What `--full` checks besides. Each step that takes long has its line here. In debug builds each task has a block of its own, so that tools see it end;
-/// in release builds tasks share chunks and use memory again: so the tools watch both.
+/// in release builds tasks share chunks and use memory again: so the tools watch both. What takes longest comes first.
 pub(super) const FULL: &[Step] = &[
+    MIRI,
+    Step {
+        name: "Miri, tree borrows",
+        environment: &[("RUSTFLAGS", MIRI_POLLER), ("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-tree-borrows"), PATIENCE],
+        ..MIRI
+    },
     cargo(
         "tests that take minutes",
         &["test", "--release", "--package", "pinlab", "--test", "many", "--test", "model", "--", "--ignored"],
@@ -123,12 +131,6 @@ pub(super) const FULL: &[Step] = &[
         arguments: watched!(["test"] ["--release"] "foreign_code" "once_broken" "lifetime" "panics" "combinations"),
         ..VALGRIND
     },
-    MIRI,
-    Step {
-        name: "Miri, tree borrows",
-        environment: &[("RUSTFLAGS", MIRI_POLLER), ("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-tree-borrows"), PATIENCE],
-        ..MIRI
-    },
 ];
 
 /// These tools make everything slow.
@@ -144,35 +146,63 @@ const LEAKS: &str = "a_panic_payload_that_panics_when_dropped_stops_nothing";
 pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
     let mut tally = Tally::default();
     for step in steps {
-        if let [program, arguments @ ..] = step.needs {
-            let found = Command::new(program)
-                .args(arguments)
-                .envs(step.environment.iter().copied())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success());
-            if !found {
-                ui.say(format!("skip    {}  (`{}` does not work here)", step.name, step.needs.join(" ")));
-                continue;
-            }
-        }
-        let mut command = Command::new(step.program);
-        command.args(step.arguments).envs(step.environment.iter().copied()).current_dir(project).stdin(Stdio::null());
-        let finished = ui.run(step.name, &mut command)?;
-        let passed = finished.status.success();
-        let tests = tests(&finished.output);
-        let what = match tests.passed + tests.failed {
-            0 => step.name.to_owned(),
-            _ => format!("{}: {} passed, {} failed", step.name, tests.passed, tests.failed),
-        };
-        if tests == Tally::default() || (passed != (tests.failed == 0)) {
-            tally.count(passed);
-        }
-        tally.add(tests);
-        outcome(ui, passed, &what, finished.seconds, if passed { "" } else { &finished.output });
+        tally.add(take(ui, project, step)?);
     }
+    Ok(tally)
+}
+
+/// The same, as many at a time as there are cores: most of them use one.
+pub(super) fn run_side_by_side(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
+    let lanes = thread::available_parallelism().map_or(1, usize::from);
+    let rest = Mutex::new(steps.iter());
+    let next = || rest.lock().expect("no holder panics").next();
+    let lane = || -> Result<Tally> {
+        let mut tally = Tally::default();
+        while let Some(step) = next() {
+            tally.add(take(ui, project, step)?);
+        }
+        Ok(tally)
+    };
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let mut tally = Tally::default();
+        for lane in lanes {
+            tally.add(lane.join().expect("a step does not panic")?);
+        }
+        Ok(tally)
+    })
+}
+
+fn take(ui: &Ui, project: &Path, step: &Step) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if let [program, arguments @ ..] = step.needs {
+        let found = Command::new(program)
+            .args(arguments)
+            .envs(step.environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if !found {
+            ui.say(format!("skip    {}  (`{}` does not work here)", step.name, step.needs.join(" ")));
+            return Ok(tally);
+        }
+    }
+    let mut command = Command::new(step.program);
+    command.args(step.arguments).envs(step.environment.iter().copied()).current_dir(project).stdin(Stdio::null());
+    let finished = ui.run(step.name, &mut command)?;
+    let passed = finished.status.success();
+    let tests = tests(&finished.output);
+    let what = match tests.passed + tests.failed {
+        0 => step.name.to_owned(),
+        _ => format!("{}: {} passed, {} failed", step.name, tests.passed, tests.failed),
+    };
+    if tests == Tally::default() || (passed != (tests.failed == 0)) {
+        tally.count(passed);
+    }
+    tally.add(tests);
+    outcome(ui, passed, &what, finished.seconds, if passed { "" } else { &finished.output });
     Ok(tally)
 }
 
