@@ -148,27 +148,35 @@ fn ten_thousand_connections_echo_and_leave_neither_descriptors_nor_memory_behind
     });
 }
 
-/// At most 48 bytes beside its future, where tasks share memory. In debug builds each is alone, and has 64 more.
+/// 48 bytes beside its future, where tasks share memory, and its part of what no task fits into at the end of a chunk. In debug builds each is alone, and
+/// has at most 80 more.
 #[test]
-fn an_idle_task_costs_at_most_48_bytes_beside_its_future() {
+fn an_idle_task_costs_48_bytes_beside_its_future() {
     let _alone = alone();
+    costs_48_bytes(|| idle([1; 2]));
+    costs_48_bytes(|| idle([1; 20]));
+}
+
+fn costs_48_bytes<F: Future + 'static>(idle: impl Fn() -> F) {
+    const COUNT: u32 = 50_000;
     let rt = runtime();
-    let count = 10_000;
-    let size = size_of_val(&idle([0; 20]));
+    let size = size_of::<F>();
     let (before, blocks) = allocations::held();
-    for _ in 0..count {
-        drop(rt.spawn(idle([1; 20])));
+    for _ in 0..COUNT {
+        drop(rt.spawn(idle()));
     }
     rt.run_until_stalled();
     let (after, now) = allocations::held();
-    let each = (after - before) as f64 / f64::from(count);
-    println!("{each} bytes each for a future of {size}, in {} block", (now - blocks - 1) as f64 / f64::from(count));
-    let alone = if cfg!(debug_assertions) { 64.0 + 16.0 } else { 0.0 };
-    // A chunk's head, and the room that is left at the end of the last one: less than a byte each.
-    assert!(each <= (size + 48) as f64 + 1.0 + alone, "{each} bytes for a future of {size}");
+    let each = (after - before) as f64 / f64::from(COUNT);
+    println!("{each} bytes each for a future of {size}, in {} block", (now - blocks - 1) as f64 / f64::from(COUNT));
+    let task = (size + 48) as f64;
+    // Of 32 KiB, at most one task's room is lost, and a chunk's head with it.
+    let lost = task * (task + 256.0) / f64::from(32 << 10);
+    let alone = if cfg!(debug_assertions) { 64.0 + 16.0 } else { lost };
+    assert!(each <= task + alone + 1.0, "{each} bytes for a future of {size}");
 }
 
-async fn idle(words: [u64; 20]) -> u64 {
+async fn idle<const N: usize>(words: [u64; N]) -> u64 {
     pending::<()>().await;
     words.iter().sum()
 }
@@ -233,7 +241,7 @@ fn soak_timers(rounds: usize, each: usize) {
     let handle = rt.handle();
     let mut random = fastrand::Rng::with_seed(1);
     let mut round = || {
-        let fired = Count::default();
+        let (fired, mut aborted) = (Count::default(), 0);
         for number in 0..each {
             let time = Duration::from_micros(random.u64(1..12_000));
             let (sleep, fired) = (handle.sleep(time), fired.clone());
@@ -243,12 +251,15 @@ fn soak_timers(rounds: usize, each: usize) {
             });
             if number % 4 == 0 {
                 rt.tick();
+                // One whose time was over at its first poll has ended: then an abort comes too late.
+                aborted += usize::from(!task.is_finished());
                 task.abort();
             }
         }
         rt.block_on(handle.sleep(13 * MS));
         rt.run_until_stalled();
-        assert_eq!(fired.get(), each - each.div_ceil(4));
+        assert_eq!(fired.get(), each - aborted);
+        assert!(aborted > each / 5, "{aborted} of {each}");
         assert_eq!((rt.stats().timers, rt.stats().tasks), (0, 0));
     };
     round();

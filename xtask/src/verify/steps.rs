@@ -110,7 +110,7 @@ pub(super) const FULL: &[Step] = &[
     },
     cargo(
         "tests that take minutes",
-        &["test", "--release", "--package", "pinlab", "--test", "many", "--test", "model", "--", "--ignored"],
+        &["test", "--release", "--package", "pinlab", "--no-fail-fast", "--test", "many", "--test", "model", "--", "--ignored"],
     ),
     cargo("other items by chance", &["test", "--package", "pinlab", "--test", "probes_items", "--", "--ignored", "--nocapture"]),
     cargo(
