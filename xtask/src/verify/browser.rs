@@ -83,6 +83,7 @@ pub(super) fn run(ui: &Ui, project: &Path, all: bool) -> Result<Tally> {
             continue;
         }
         check(&format!("{} is opened and run", notebook.name), &|| open_and_run(&page, &notebook, &places));
+        check(&format!("{}: its figures can be read", notebook.name), &|| figures::readable(&page));
         if notebook.name.starts_with(MODEL) {
             figures::CHECKS.iter().for_each(|(what, figure)| check(what, &|| figure(&page)));
             for theme in access::THEMES {
@@ -90,6 +91,10 @@ pub(super) fn run(ui: &Ui, project: &Path, all: bool) -> Result<Tally> {
                     check(&format!("{} in {theme}, by axe", notebook.name), &|| access::check(&page, &axe, theme));
                 }
             }
+            check("figures are there when it is opened again, trusted or not", &|| {
+                figures::opened_again(&page, &notebook, copy.path())
+            });
+            page.run_all()?; // what is not trusted stays so until it is run
             READER.iter().for_each(|(what, reader)| check(what, &|| reader(&page, &notebook)));
         }
         page.close()?;

@@ -4,17 +4,20 @@
 //! name it in [`CHECKS`]. What it may use: [`Page::script`] for a look at the document (`panel` is the open notebook), and
 //! [`Page::type_and_run`] for figures of its own.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::lab::Page;
+use crate::notebook::Notebook;
 
 /// What is checked, and how.
 type Figure = fn(&Page<'_>) -> Result<()>;
 
 /// All checks of figures.
 pub(super) const CHECKS: &[(&str, Figure)] = &[
-    ("each picture lives, has a name, and can be read", readable),
     ("a word answers to the pointer and to the keys", words),
     ("a picture of several positions is stepped", steps),
     ("a timeline is a player", player),
@@ -33,14 +36,19 @@ const FIGURES: &str = "
         all.push(...cell.node.querySelectorAll('.jp-OutputArea-output figure.pinlab'));
     }";
 
-/// What is wrong with the texts of a picture: too small, or cut.
+/// What is wrong with the texts of a picture: too small, cut, or one over the other.
 const TEXTS: &str = "
     const texts = (svg) => {
-        const frame = svg.getBoundingClientRect(), wrong = [];
+        const frame = svg.getBoundingClientRect(), wrong = [], before = [];
         const scale = frame.width / Number(svg.getAttribute('width'));
         for (const text of svg.querySelectorAll('text')) {
             const box = text.getBoundingClientRect(), size = parseFloat(getComputedStyle(text).fontSize) * scale;
             if (!box.width) continue;
+            // The box of a text is a line's, and letters are less high.
+            const over = before.find(([other]) => Math.min(box.right, other.right) - Math.max(box.left, other.left) > 2
+                && Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top) > box.height * 0.4);
+            if (over) wrong.push(`${text.textContent} stands over ${over[1]}`);
+            before.push([box, text.textContent]);
             if (size < 10.9) wrong.push(`${size.toFixed(1)} px: ${text.textContent}`);
             const out = Math.max(frame.left - box.left, box.right - frame.right, frame.top - box.top, box.bottom - frame.bottom);
             if (out > 1) wrong.push(`cut by ${out.toFixed(0)} px: ${text.textContent}`);
@@ -48,25 +56,80 @@ const TEXTS: &str = "
         return wrong;
     };";
 
-fn readable(page: &Page<'_>) -> Result<()> {
+/// The widths of a page: of a large and of a small screen, and of each when all is shown twice as large. In CSS pixels.
+const WIDTHS: [u32; 4] = [1440, 1024, 720, 512];
+
+/// Each figure of the open notebook lives, has a name, and can be read at each of [`WIDTHS`].
+pub(super) fn readable(page: &Page<'_>) -> Result<()> {
+    let mut wrong = Vec::new();
+    for width in WIDTHS {
+        page.resize(width)?;
+        let found = page.script(
+            &format!(
+                "{FIGURES}{TEXTS}
+                 const wrong = [];
+                 for (const figure of all) {{
+                    const name = figure.getAttribute('aria-label') ?? '';
+                    const svg = figure.querySelector('.view svg');
+                    if (!figure.hasAttribute('data-live') || !svg) wrong.push(`it stands still: ${{name}}`);
+                    if (!name.trim()) wrong.push('a figure without a name');
+                    if (svg) wrong.push(...texts(svg).map(what => `${{name}}: ${{what}}`));
+                    if (svg && svg.getBoundingClientRect().width < Number(svg.getAttribute('width')) - 1) wrong.push(`it is shrunk: ${{name}}`);
+                 }}
+                 return wrong"
+            ),
+            json!(null),
+        );
+        wrong.extend(found?.as_array().into_iter().flatten().map(|what| format!("at {width} px: {what}")));
+    }
+    page.resize(WIDTHS[0])?;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// How many figures live, in how many cells that have one.
+fn living(page: &Page<'_>) -> Result<[u64; 2]> {
     let found = page.script(
         &format!(
-            "{FIGURES}{TEXTS}
-             const wrong = [];
-             for (const figure of all) {{
-                const name = figure.getAttribute('aria-label') ?? '';
-                const svg = figure.querySelector('.view svg');
-                if (!figure.hasAttribute('data-live') || !svg) wrong.push(`it stands still: ${{name}}`);
-                if (!name.trim()) wrong.push('a figure without a name');
-                if (svg) wrong.push(...texts(svg).map(what => `${{name}}: ${{what}}`));
-             }}
-             return [all.length, wrong]"
+            "{FIGURES}
+             return [all.filter(figure => figure.hasAttribute('data-live')).length, all.length]"
         ),
         json!(null),
     )?;
-    let (count, wrong) = (found[0].as_u64().unwrap_or_default(), &found[1]);
-    ensure!(count >= 3, "there are {count} figures, and should be three at least");
-    ensure!(wrong.as_array().is_some_and(Vec::is_empty), "{wrong:#}");
+    Ok([0, 1].map(|index| found[index].as_u64().unwrap_or_default()))
+}
+
+/// A notebook that was saved and is opened again has its figures; one that is not trusted shows them as they are without a script.
+pub(super) fn opened_again(page: &Page<'_>, notebook: &Notebook, folder: &Path) -> Result<()> {
+    let [before, all] = living(page)?;
+    ensure!(before > 0 && before == all, "{before} of {all} live");
+    page.close()?;
+    page.open(&notebook.name)?;
+    let [after, _] = living(page)?;
+    ensure!(after == before, "{before} lived, and {after} do when it is opened again");
+    page.close()?;
+    // With another word in it, it is not the notebook that was trusted.
+    let path = folder.join(format!("{}.ipynb", notebook.name));
+    let mut text: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    text["metadata"]["touched"] = json!(true);
+    fs::write(&path, text.to_string())?;
+    page.open(&notebook.name)?;
+    let found = page.script(
+        "let live = 0, still = 0, all = 0;
+         for (const cell of panel.content.widgets) {
+            if (cell.model.type !== 'code' || !cell.model.outputs.toJSON().some(output => output.data && output.data['text/html'])) continue;
+            await panel.content.scrollToCell(cell);
+            await new Promise(resolve => setTimeout(resolve, 500));
+            all += 1;
+            live += cell.node.querySelectorAll('[data-live]').length;
+            const seen = image => image.naturalWidth > 50 && image.getBoundingClientRect().width > 50 && image.alt.trim();
+            still += [...cell.node.querySelectorAll('.jp-OutputArea-output img')].some(seen) ? 1 : 0;
+         }
+         return {live, still, all}",
+        json!(null),
+    )?;
+    ensure!(found["live"] == 0, "a script has run in a notebook that is not trusted: {found}");
+    ensure!(found["all"] != 0 && found["still"] == found["all"], "pictures that are not there: {found}");
     Ok(())
 }
 

@@ -138,6 +138,11 @@ impl<'a> Page<'a> {
         self.browser.script(&found, args)
     }
 
+    /// Gives the page another width, in CSS pixels.
+    pub(super) fn resize(&self, width: u32) -> Result<()> {
+        self.browser.resize(width, 1000)
+    }
+
     /// Waits until a script says `true`.
     fn wait(&self, what: &str, limit: Duration, body: &str, args: &Value) -> Result<()> {
         let started = Instant::now();
