@@ -221,6 +221,8 @@ impl<'a> Page<'a> {
             json!(null),
         )?;
         self.wait("the end of Run All", RUN, "return window.pinlabRun !== 'runs'", &json!(null))?;
+        let end = self.script("return window.pinlabRun", json!(null))?;
+        ensure!(end == "done", "Run All has ended with: {end}");
         self.wait_until_idle()
     }
 
