@@ -211,18 +211,15 @@ impl<'a> Page<'a> {
             .map(drop)
     }
 
-    /// Runs all cells to their end.
+    /// Runs all cells to their end. JupyterLab's own promise is kept or broken at the first cell that fails, tagged or not, while the others go on: so each
+    /// cell is asked for its number.
     pub(super) fn run_all(&self) -> Result<()> {
-        self.script(
-            "app.shell.activateById(panel.id);
-             window.pinlabRun = 'runs';
-             app.commands.execute('notebook:run-all-cells').then(() => window.pinlabRun = 'done', e => window.pinlabRun = String(e));
-             return null",
-            json!(null),
-        )?;
-        self.wait("the end of Run All", RUN, "return window.pinlabRun !== 'runs'", &json!(null))?;
-        let end = self.script("return window.pinlabRun", json!(null))?;
-        ensure!(end == "done", "Run All has ended with: {end}");
+        self.script("panel.content.widgets.forEach(cell => { if (cell.model.type === 'code') cell.model.sharedModel.execution_count = null }); return null", json!(null))?;
+        self.start_run_all()?;
+        let all_have_run =
+            "return panel.content.widgets.every(cell => cell.model.type !== 'code' || !cell.model.sharedModel.source.trim()
+            || (cell.model.sharedModel.execution_count && cell.model.executionState !== 'running'))";
+        self.wait("the end of Run All", RUN, all_have_run, &json!(null))?;
         self.wait_until_idle()
     }
 
