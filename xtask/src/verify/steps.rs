@@ -146,7 +146,7 @@ const LEAKS: &str = "a_panic_payload_that_panics_when_dropped_stops_nothing";
 pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
     let mut tally = Tally::default();
     for step in steps {
-        tally.add(take(ui, project, step)?);
+        tally.add(run_one(ui, project, step)?);
     }
     Ok(tally)
 }
@@ -159,7 +159,7 @@ pub(super) fn run_side_by_side(ui: &Ui, project: &Path, steps: &[Step]) -> Resul
     let lane = || -> Result<Tally> {
         let mut tally = Tally::default();
         while let Some(step) = next() {
-            tally.add(take(ui, project, step)?);
+            tally.add(run_one(ui, project, step)?);
         }
         Ok(tally)
     };
@@ -173,7 +173,8 @@ pub(super) fn run_side_by_side(ui: &Ui, project: &Path, steps: &[Step]) -> Resul
     })
 }
 
-fn take(ui: &Ui, project: &Path, step: &Step) -> Result<Tally> {
+/// Runs a step, or says that it is not possible here.
+fn run_one(ui: &Ui, project: &Path, step: &Step) -> Result<Tally> {
     let mut tally = Tally::default();
     if let [program, arguments @ ..] = step.needs {
         let found = Command::new(program)

@@ -26,14 +26,17 @@ pub(super) const CHECKS: &[(&str, Figure)] = &[
 
 /// The figures of the page, those of cells that are not in sight included.
 const FIGURES: &str = "
-    const all = [];
+    const all = [], without = [];
     for (const cell of panel.content.widgets) {
         if (cell.model.type !== 'code' || !cell.model.outputs.toJSON().some(output => output.data && output.data['text/html'])) continue;
         await panel.content.scrollToCell(cell);
         for (let tries = 0; tries < 40 && !cell.node.querySelector('figure.pinlab[data-live]'); tries++) {
             await new Promise(resolve => setTimeout(resolve, 50));
         }
-        all.push(...cell.node.querySelectorAll('.jp-OutputArea-output figure.pinlab'));
+        const figures = cell.node.querySelectorAll('.jp-OutputArea-output figure.pinlab');
+        const drawn = cell.model.outputs.toJSON().some(output => String(output.data?.['text/html'] ?? '').includes('<figure'));
+        if (drawn && !figures.length) without.push(cell.model.sharedModel.source.split('\\n')[0]);
+        all.push(...figures);
     }";
 
 /// What is wrong with the texts of a picture: too small, cut, or one over the other.
@@ -67,7 +70,7 @@ pub(super) fn readable(page: &Page<'_>) -> Result<()> {
         let found = page.script(
             &format!(
                 "{FIGURES}{TEXTS}
-                 const wrong = [];
+                 const wrong = without.map(cell => `no figure is seen below: ${{cell}}`);
                  for (const figure of all) {{
                     const name = figure.getAttribute('aria-label') ?? '';
                     const svg = figure.querySelector('.view svg');
@@ -87,7 +90,7 @@ pub(super) fn readable(page: &Page<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How many figures live, in how many cells that have one.
+/// How many figures live, and how many there are.
 fn living(page: &Page<'_>) -> Result<[u64; 2]> {
     let found = page.script(
         &format!(
