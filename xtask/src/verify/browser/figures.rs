@@ -28,15 +28,17 @@ pub(super) const CHECKS: &[(&str, Figure)] = &[
 const FIGURES: &str = "
     const all = [], without = [];
     for (const cell of panel.content.widgets) {
-        if (cell.model.type !== 'code' || !cell.model.outputs.toJSON().some(output => output.data && output.data['text/html'])) continue;
+        const html = cell.model.type === 'code' ? cell.model.outputs.toJSON().map(output => String(output.data?.['text/html'] ?? '')) : [];
+        if (!html.some(text => text.includes('<figure'))) continue;
         await panel.content.scrollToCell(cell);
-        for (let tries = 0; tries < 40 && !cell.node.querySelector('figure.pinlab[data-live]'); tries++) {
+        // Each comes to life by itself, on a busy machine after a while.
+        const figures = () => [...cell.node.querySelectorAll('.jp-OutputArea-output figure.pinlab')];
+        const live = () => figures().length && figures().every(figure => figure.hasAttribute('data-live'));
+        for (let tries = 0; tries < 200 && !live(); tries++) {
             await new Promise(resolve => setTimeout(resolve, 50));
         }
-        const figures = cell.node.querySelectorAll('.jp-OutputArea-output figure.pinlab');
-        const drawn = cell.model.outputs.toJSON().some(output => String(output.data?.['text/html'] ?? '').includes('<figure'));
-        if (drawn && !figures.length) without.push(cell.model.sharedModel.source.split('\\n')[0]);
-        all.push(...figures);
+        if (!figures().length) without.push(cell.model.sharedModel.source.split('\\n')[0]);
+        all.push(...figures());
     }";
 
 /// What is wrong with the texts of a picture: too small, cut, or one over the other.
