@@ -280,7 +280,7 @@ fn library_path(first: PathBuf, before: Option<OsString>) -> Option<OsString> {
 /// Asks cargo, with the user's own settings for mirrors and proxies, whether it reaches its registry.
 pub fn online() -> bool {
     // Not in a folder that others can write in: cargo reads its configuration from there.
-    let Ok(folder) = sessions().and_then(|parent| tempfile::Builder::new().prefix("probe-").tempdir_in(parent)) else {
+    let Ok((folder, _in_use)) = scratch() else {
         return true;
     };
     let manifest = "[package]\nname = \"probe\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n\

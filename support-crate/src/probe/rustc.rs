@@ -1,7 +1,7 @@
 //! Questions to the reader's own compiler, asked while a program runs.
 //!
 //! ```text
-//! compiles!{ … }  ──▶ verdict    compiles, or the code of the error; verdicts!{ … } is a table of them
+//! compiles!{ … }  ──▶ verdict    compiles, or the code of the error; verdicts!{ … } is a table of them (said reads what the compiler says)
 //!                        └─ run ──▶ program      what it printed, and how it ended
 //! assembly!{ … }  ──▶ assembly   the instructions of one function
 //! expanded!{ … }  ──▶ expanded   the code that the macros wrote
@@ -27,6 +27,7 @@ mod lowered;
 mod names;
 mod program;
 pub(super) mod run;
+mod said;
 mod site;
 pub(super) mod snippet;
 mod spans;
@@ -39,6 +40,7 @@ pub use expanded::Expanded;
 pub use lowered::{Field, FieldKind, Lowered, LoweredError, Variant};
 pub(super) use names::future_name;
 pub use program::Ran;
+pub use said::CompileError;
 pub use site::Site;
 pub(super) use spans::Span;
-pub use verdict::{CompileError, Verdict, Verdicts};
+pub use verdict::{Verdict, Verdicts};

@@ -2,8 +2,8 @@
 
 use super::{
     program::{NAMES, rustc},
+    said::{CompileError, errors_in},
     site::Site,
-    verdict::{CompileError, errors_in},
 };
 use crate::show::to_notebook;
 use std::fmt;

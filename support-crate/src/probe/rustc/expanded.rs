@@ -1,6 +1,6 @@
 //! What did the macros write?
 
-use super::{program::rustc, site::Site, verdict::errors_in};
+use super::{program::rustc, said::errors_in, site::Site};
 use crate::show::to_notebook;
 use std::fmt;
 

@@ -5,8 +5,9 @@
 
 use super::{
     program::{NAMES, Ran, rustc},
+    said::{CompileError, counted_from_the_snippet, errors_in},
     site::Site,
-    snippet::features,
+    snippet::{self, features},
 };
 use crate::show::to_notebook;
 use std::fmt;
@@ -15,36 +16,11 @@ use std::fmt;
 #[derive(Debug, Clone)]
 pub struct Verdict {
     program: String,
+    /// The tokens of what comes before the snippet, and of the snippet.
+    given: String,
+    snippet: String,
     site: Site,
     errors: Vec<CompileError>,
-}
-
-/// One error of the compiler's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CompileError {
-    code: Option<String>,
-    message: String,
-}
-
-impl CompileError {
-    /// Such as `E0277`; `rustc --explain E0277` tells more. Some errors, those of syntax among them, have none.
-    pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
-    }
-
-    /// What the compiler says, in one line.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl fmt::Display for CompileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.code {
-            Some(code) => write!(f, "{code}: {}", self.message),
-            None => f.write_str(&self.message),
-        }
-    }
 }
 
 impl Verdict {
@@ -56,14 +32,19 @@ impl Verdict {
     #[doc(hidden)]
     #[track_caller]
     pub fn ask(site: &Site, snippet: &str) -> Self {
-        let (features, snippet) = features(snippet);
-        Self::of_program(site, format!("{features}{NAMES}\nfn main() {{\n{snippet}\n;}}\n"))
+        let mut verdict = Self::unasked(site, "", snippet);
+        verdict.find_errors();
+        verdict
+    }
+
+    fn unasked(site: &Site, given: &str, snippet: &str) -> Self {
+        let program = program(given, snippet);
+        Self { program, given: given.to_owned(), snippet: snippet.to_owned(), site: site.clone(), errors: Vec::new() }
     }
 
     #[track_caller]
-    fn of_program(site: &Site, program: String) -> Self {
-        let errors = check(site, &program).into_iter().map(|(_, error)| error).collect();
-        Self { program, site: site.clone(), errors }
+    fn find_errors(&mut self) {
+        self.errors = errors_in(&without_main(&check(&self.site, &self.program))).into_iter().map(|(_, error)| error).collect();
     }
 
     /// Whether it compiles.
@@ -79,6 +60,21 @@ impl Verdict {
     /// All errors, in the order of the compiler's.
     pub fn errors(&self) -> &[CompileError] {
         &self.errors
+    }
+
+    /// All that the compiler says, as in a terminal: each error with the lines that it is about, its notes and its help. The lines of the snippet are
+    /// counted from one. Nothing, when it compiles.
+    ///
+    /// The compiler is asked once more.
+    ///
+    /// # Panics
+    /// As [`compiles!`](crate::compiles!) does.
+    #[track_caller]
+    pub fn in_full(&self) -> String {
+        let said = without_main(&check(&self.site, &program(&self.given, &snippet::text(&self.site, &self.snippet))));
+        let head = program(&self.given, "").lines().count() - 2;
+        let end = said.find("error: aborting due to").unwrap_or(said.len());
+        counted_from_the_snippet(said[..end].trim_end(), head)
     }
 
     /// Builds the snippet as a program, with the optimisation that cells have, and runs it in a process of its own: it may crash without
@@ -139,12 +135,8 @@ impl Verdicts {
     #[doc(hidden)]
     #[track_caller]
     pub fn ask(site: &Site, given: &str, snippets: &[(&str, &str)]) -> Self {
-        let verdict = |snippet: &str| Verdict {
-            program: format!("{NAMES}\nfn main() {{\n{given}\n{snippet}\n;}}\n"),
-            site: site.clone(),
-            errors: Vec::new(),
-        };
-        let mut rows: Vec<_> = snippets.iter().map(|(name, snippet)| ((*name).to_owned(), verdict(snippet))).collect();
+        let row = |(name, snippet): &(&str, &str)| ((*name).to_owned(), Verdict::unasked(site, given, snippet));
+        let mut rows: Vec<_> = snippets.iter().map(row).collect();
         loop {
             let left: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].1.compiles()).collect();
             let (mut program, mut main, mut ends) = (NAMES.to_owned() + "\n", String::new(), Vec::new());
@@ -154,7 +146,7 @@ impl Verdicts {
                 main += &format!("let _ = snippet_{i} as fn();");
                 ends.push((i, program.lines().count()));
             }
-            let errors = check(site, &format!("{program}fn main() {{ {main} }}\n"));
+            let errors = errors_in(&check(site, &format!("{program}fn main() {{ {main} }}\n")));
             if errors.is_empty() {
                 return Self { rows };
             }
@@ -168,7 +160,7 @@ impl Verdicts {
             if left.iter().all(|&i| rows[i].1.compiles()) {
                 // No error says which snippet it is about: each is asked about by itself.
                 for i in left {
-                    rows[i].1 = Verdict::of_program(site, rows[i].1.program.clone());
+                    rows[i].1.find_errors();
                 }
                 return Self { rows };
             }
@@ -254,45 +246,80 @@ macro_rules! verdicts {
     };
 }
 
-/// What the compiler objects to in a program, with the line that it names. No code is generated, but it is found out which code would be: an
-/// assertion in a `const` block of a generic function fails only then.
-#[track_caller]
-fn check(site: &Site, program: &str) -> Vec<(Option<usize>, CompileError)> {
-    let output = rustc(site, program, ["--crate-type=bin", "--emit=mir=-"]);
-    let errors = errors_in(&output.stderr);
-    assert_eq!(errors.is_empty(), output.status.success(), "what the compiler said is not understood:\n{}", output.stderr);
-    errors
+/// The function around a snippet is ours; the reader has not written it.
+fn without_main(said: &str) -> String {
+    let mut parts = said.split("main::");
+    let mut without = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_end_of_a_name = without.ends_with(|letter: char| letter.is_alphanumeric() || "_:".contains(letter));
+        without += if is_end_of_a_name { "main::" } else { "" };
+        without += part;
+    }
+    without
 }
 
-/// The errors in what the compiler says, each with its first line of the snippet:
-///
-/// ```text
-/// error[E0277]: the message, which may go on
-///               in more lines
-///  --> <anon>:3:57
-/// ```
-pub(super) fn errors_in(stderr: &str) -> Vec<(Option<usize>, CompileError)> {
-    let lines: Vec<&str> = stderr.lines().collect();
-    let is_head = |line: &str| line.starts_with("error[") || line.starts_with("error: ");
-    let heads: Vec<usize> = (0..lines.len()).filter(|&at| is_head(lines[at])).collect();
-    let ends = heads.iter().skip(1).copied().chain([lines.len()]);
-    let error = |(start, end): (usize, usize)| {
-        let (head, first) = lines[start].split_once(": ")?;
-        if first.starts_with("aborting due to") {
-            return None;
-        }
-        let code = head.strip_prefix("error[").and_then(|code| code.strip_suffix(']')).map(str::to_owned);
-        let below = &lines[start + 1..end];
-        let more = below.iter().take_while(|line| line.starts_with("       ") && !line.trim_start().starts_with("--> "));
-        let message = [first].into_iter().chain(more.map(|line| line.trim())).filter(|line| !line.is_empty()).collect::<Vec<_>>();
-        let place = below.iter().find_map(|line| line.split_once("--> <anon>:")?.1.split(':').next()?.parse().ok());
-        Some((place, CompileError { code, message: message.join(" ") }))
-    };
-    heads.iter().copied().zip(ends).filter_map(error).collect()
+/// A snippet as a program of its own. What comes before it has its line of its own.
+fn program(given: &str, snippet: &str) -> String {
+    let (features, rest) = features(snippet);
+    format!("{features}{NAMES}\nfn main() {{\n{given}\n{rest}\n;}}\n")
+}
+
+/// What the compiler says of a program. No code is generated, but it is found out which code would be: an assertion in a `const` block of a generic
+/// function fails only then.
+#[track_caller]
+fn check(site: &Site, program: &str) -> String {
+    let output = rustc(site, program, ["--crate-type=bin", "--emit=mir=-"]);
+    let understood = errors_in(&output.stderr).is_empty() == output.status.success();
+    assert!(understood, "what the compiler said is not understood:\n{}", output.stderr);
+    output.stderr
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn in_full_it_has_the_notes_and_the_lines_of_the_snippet() {
+        let sent = crate::compiles! {
+            fn send(_: impl Send) {}
+            send(async {
+                let shared = std::rc::Rc::new(5);
+                std::future::ready(()).await;
+                drop(shared);
+            });
+        };
+        let said = sent.in_full();
+        assert!(said.starts_with("error: future cannot be sent between threads safely\n"), "{said}");
+        for part in [
+            "--> snippet:2:",
+            "has type `Rc<i32>` which is not `Send`",
+            "note: required by a bound in `send`",
+            "\n 3 |     let",
+            "block@snippet:2:6: 2:11}",
+        ] {
+            assert!(said.contains(part), "{part:?} is not in\n{said}");
+        }
+        assert!(!said.contains("<anon>") && !said.contains("aborting"), "{said}");
+        assert_eq!(crate::compiles! { let number = 1; }.in_full(), "");
+    }
+
+    #[test]
+    fn in_full_a_row_of_a_table_counts_its_own_lines() {
+        let table = crate::verdicts! {
+            given { let text = String::from("Hello"); drop(text); }
+            "again" => {
+                let one = 1;
+                drop(text);
+            }
+        };
+        let said = table.rows()[0].1.in_full();
+        assert!(said.contains("--> snippet:2:"), "{said}");
+        assert!(said.contains("let text = String::from") && !said.contains("4 | let text"), "{said}");
+    }
+
+    #[test]
+    fn the_function_around_a_snippet_is_not_named() {
+        assert_eq!(super::without_main("`main::f` in `a::main::g`, `domain::h<main::T>`"), "`f` in `a::main::g`, `domain::h<T>`");
+    }
+
     #[test]
     fn a_verdict_names_the_code() {
         assert!(crate::compiles! { let text = String::from("Hello"); text }.compiles());
