@@ -87,26 +87,30 @@ fn with_places(line: &str, in_snippet: impl Fn(usize) -> Option<usize>) -> Strin
     let mut parts = line.split(PROGRAM);
     let mut named = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let Some((number, after)) = leading_number(part) else {
+        let Some((start, rest)) = place(part) else {
             named += part;
             continue;
         };
-        let Some(number) = in_snippet(number) else {
-            named += "before the snippet";
-            continue;
+        // `:6:6: 6:11` is where it starts and where it ends.
+        let end = rest.strip_prefix(": ").and_then(place);
+        let rest = end.map_or(rest, |(_, rest)| rest);
+        named += &match in_snippet(start.0) {
+            Some(line) => format!("snippet:{line}:{}", start.1),
+            None => "before the snippet".to_owned(),
         };
-        named += &format!("snippet:{number}");
-        // `:6: 6:11`: the column, and where it ends.
-        let end = after.strip_prefix(':').and_then(leading_number).and_then(|(column, rest)| {
-            let (last, rest) = leading_number(rest.strip_prefix(": ")?)?;
-            Some((column, in_snippet(last)?, rest))
-        });
-        match end {
-            Some((column, last, rest)) => named += &format!(":{column}: {last}{rest}"),
-            None => named += after,
+        if let Some((line, column)) = end.and_then(|((line, column), _)| Some((in_snippet(line)?, column))) {
+            named += &format!(": {line}:{column}");
         }
+        named += rest;
     }
     named
+}
+
+/// A line and a column that a text begins with, as `6:11`, and what comes after them.
+fn place(text: &str) -> Option<((usize, usize), &str)> {
+    let (line, rest) = leading_number(text)?;
+    let (column, rest) = leading_number(rest.strip_prefix(':')?)?;
+    Some(((line, column), rest))
 }
 
 fn spaces(line: &str) -> usize {
@@ -125,8 +129,8 @@ mod tests {
 
     #[test]
     fn numbers_of_other_files_stay() {
-        let said = "error: no\n  --> <anon>:5:9\n   |\n 5 | a\n...\n12 | b\n   = {c@<anon>:5:6: 7:11}\n  ::: /lib.rs:5:1\n   |\n 5 | c\n  --> <anon>:2:1\n 2 | d";
-        let counted = "error: no\n  --> snippet:1:9\n   |\n 1 | a\n...\n 8 | b\n   = {c@snippet:1:6: 3:11}\n  ::: /lib.rs:5:1\n   |\n 5 | c\n  --> before the snippet\n   | d";
+        let said = "error: no\n  --> <anon>:5:9\n   |\n 5 | a\n...\n12 | b\n   = {c@<anon>:5:6: 7:11} {d@<anon>:2:1: 2:9}\n  ::: /lib.rs:5:1\n   |\n 5 | c\n  --> <anon>:2:1\n 2 | d";
+        let counted = "error: no\n  --> snippet:1:9\n   |\n 1 | a\n...\n 8 | b\n   = {c@snippet:1:6: 3:11} {d@before the snippet}\n  ::: /lib.rs:5:1\n   |\n 5 | c\n  --> before the snippet\n   | d";
         assert_eq!(counted_from_the_snippet(said, 4), counted);
     }
 }
