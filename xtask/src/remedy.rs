@@ -1,7 +1,7 @@
 //! What to do about what a system says in one line of its own: an error without a remedy is half an error.
 
 /// How systems, and the programs that the set-up runs, say it; and what helps.
-const REMEDIES: [(&[&str], &str); 3] = [
+const REMEDIES: [(&[&str], &str); 4] = [
     (
         &["No space left on device", "(os error 28)", "not enough space on the disk", "Disk quota exceeded"],
         "The disk is full. The lab keeps three quarters of a gigabyte in its folder, another 0.2 for each open notebook, and needs more while the kernel is \
@@ -16,6 +16,10 @@ const REMEDIES: [(&[&str], &str); 3] = [
         &["Permission denied", "(os error 13)", "Access is denied"],
         "That folder is somebody else's. Do not start the lab as root once and as yourself later: what root has made is root's. Give it to yourself \
          (chown), or let PINLAB_STORE name a folder of your own; a clone that is not yours, clone again",
+    ),
+    (
+        &["File exists", "(os error 17)", "Not a directory", "(os error 20)", "when that file already exists"],
+        "There is a file where a folder must be. Move it away; or, if it is where the lab's folder should be, let PINLAB_STORE name another one",
     ),
 ];
 
@@ -36,10 +40,12 @@ mod tests {
             (io::ErrorKind::StorageFull, "another disk"),
             (io::ErrorKind::ReadOnlyFilesystem, "where you may write"),
             (io::ErrorKind::PermissionDenied, "chown"),
+            (io::ErrorKind::AlreadyExists, "Move it away"),
         ] {
             let number = match kind {
                 io::ErrorKind::StorageFull => 28,
                 io::ErrorKind::ReadOnlyFilesystem => 30,
+                io::ErrorKind::AlreadyExists => 17,
                 _ => 13,
             };
             if cfg!(target_os = "linux") {

@@ -77,7 +77,13 @@ impl Store {
         }
         // Removed on every way out but the last.
         let folder = tempfile::Builder::new().prefix(&format!("{name}.")).rand_bytes(4).tempdir_in(&self.root)?;
-        build(folder.path())?;
+        if let Err(error) = build(folder.path()) {
+            // Not every program that is run for it says that it has found the disk full.
+            return Err(match takes_more(folder.path()) {
+                Err(full) => error.context(full),
+                Ok(()) => error,
+            });
+        }
         let folder = folder.keep();
         let_others_read(&folder)?;
         let folder_name = folder.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
@@ -165,6 +171,16 @@ pub(crate) fn let_others_read(path: &Path) -> Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
+}
+
+/// Whether there is room in a folder for a file of some size.
+///
+/// # Errors
+/// There is none.
+fn takes_more(folder: &Path) -> std::io::Result<()> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    file.write_all(&[0; 1 << 20])?;
+    file.sync_all()
 }
 
 fn remove(path: &Path) -> Result<()> {
