@@ -51,8 +51,8 @@ pub(super) fn errors_in(stderr: &str) -> Vec<(Option<usize>, CompileError)> {
         let below = &lines[start + 1..end];
         let more = below.iter().take_while(|line| line.starts_with("       ") && !line.trim_start().starts_with("--> "));
         let message = [first].into_iter().chain(more.map(|line| line.trim())).filter(|line| !line.is_empty()).collect::<Vec<_>>();
-        let place = below.iter().find_map(|line| line.split_once("--> <anon>:")?.1.split(':').next()?.parse().ok());
-        Some((place, CompileError { code, message: message.join(" ") }))
+        let line = below.iter().find_map(|line| Some(place(line.trim_start().strip_prefix("--> ")?.strip_prefix(PROGRAM)?)?.0.0));
+        Some((line, CompileError { code, message: message.join(" ") }))
     };
     heads.iter().copied().zip(ends).filter_map(error).collect()
 }
@@ -65,8 +65,8 @@ pub(super) fn counted_from_the_snippet(said: &str, head: usize) -> String {
         if let Some(place) = ["--> ", "::: "].iter().find_map(|arrow| line.trim_start().strip_prefix(arrow)) {
             in_program = place.starts_with(PROGRAM);
         }
-        let (indent, digits) = (spaces(line), leading_number(line.trim_start()));
-        match digits {
+        let indent = line.len() - line.trim_start().len();
+        match leading_number(line.trim_start()) {
             Some((number, after)) if in_program && after.starts_with(' ') => {
                 // As wide as before, so that the columns stay below each other.
                 let width = line.len() - indent - after.len();
@@ -111,10 +111,6 @@ fn place(text: &str) -> Option<((usize, usize), &str)> {
     let (line, rest) = leading_number(text)?;
     let (column, rest) = leading_number(rest.strip_prefix(':')?)?;
     Some(((line, column), rest))
-}
-
-fn spaces(line: &str) -> usize {
-    line.len() - line.trim_start().len()
 }
 
 /// A number that a text begins with, and what comes after it.
