@@ -17,6 +17,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
+use crate::installed;
 use crate::jupyter::Server;
 use crate::notebook::{self, Notebook};
 use crate::runner;
@@ -70,7 +71,7 @@ pub(crate) fn make(project: &Path, options: &Options) -> Result<bool> {
     let parent = output.parent().context("the book's folder has a parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
     let fresh = tempfile::Builder::new().prefix("book.").tempdir_in(parent)?;
-    let mut sphinx = python::command(&environment);
+    let mut sphinx = installed::python(&environment);
     sphinx.args(["-m", "sphinx", "-b", "html", "-d"]).arg(source.path().join("_doctrees")).args(["-q", "-W", "--keep-going"]);
     sphinx.arg(source.path()).arg(fresh.path()).stdin(Stdio::null());
     let finished = ui.run("making the pages", &mut sphinx)?;

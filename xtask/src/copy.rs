@@ -20,8 +20,9 @@ use pinlab_kernel::progress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::digest::digest;
 use crate::notebook::{self, Kind, Notebook};
-use crate::setup::digest;
+use crate::outputs;
 use crate::setup::store::write_whole;
 
 /// The copy's folder in the clone; git ignores it.
@@ -198,7 +199,7 @@ pub(crate) fn with_parts(text: &str) -> String {
 fn plain(notebook: &Notebook) -> Result<Notebook> {
     let mut json = notebook.json().clone();
     for cell in json["cells"].as_array_mut().into_iter().flatten().filter(|cell| cell["cell_type"] == "markdown") {
-        cell["source"] = notebook::lines(&with_parts(&notebook::joined(&cell["source"])));
+        cell["source"] = outputs::lines(&with_parts(&outputs::joined(&cell["source"])));
     }
     for cell in json["cells"].as_array_mut().into_iter().flatten().filter(|cell| cell["cell_type"] == "code") {
         cell["outputs"] = json!([]);

@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-use crate::notebook::{joined, lines};
-use crate::setup::Lab;
+use crate::installed::Lab;
+use crate::outputs::{End, Ran, joined, lines};
 
 /// The longest that a server or a kernel may take to start, or to answer anything but a cell, on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -63,26 +63,6 @@ pub(crate) struct Kernel<'a> {
     id: String,
     session: String,
     socket: WebSocket<TcpStream>,
-}
-
-/// How a cell ended.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum End {
-    /// With a reply, whatever that says.
-    Reply,
-    /// It was interrupted at its limit.
-    TooLate,
-    /// The kernel is no more: why.
-    Death(String),
-}
-
-/// A cell that was run.
-#[derive(Clone, Debug)]
-pub(crate) struct Ran {
-    /// In the form in which notebooks keep them.
-    pub(crate) outputs: Vec<Value>,
-    pub(crate) seconds: f64,
-    pub(crate) end: End,
 }
 
 impl Server {

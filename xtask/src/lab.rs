@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use pinlab_kernel::session::{self, SESSIONS};
 
 use crate::copy;
+use crate::installed::Lab;
+use crate::setup;
 use crate::setup::store::{JUPYTER, Store, write_whole};
-use crate::setup::{self, Lab};
 use crate::ui::Ui;
 
 /// The folder whose `custom.css` JupyterLab adds to its own, and which it searches for settings (`labconfig/`).

@@ -9,7 +9,9 @@ mod book;
 mod copy;
 #[cfg(test)]
 mod crafted;
+mod digest;
 mod doctor;
+mod installed;
 mod jupyter;
 mod lab;
 mod markdown;

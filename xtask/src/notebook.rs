@@ -12,7 +12,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::jupyter::{End, Ran};
+use crate::digest::digest;
+use crate::outputs::{End, Ran, joined, lines};
 
 /// The first code cell of every notebook: all the set-up there is.
 pub(crate) const FIRST_CELL: &str = r#":cache 1024
@@ -248,7 +249,7 @@ impl Notebook {
 
     /// A digest of the code cells: what the outputs are of.
     fn digest(&self) -> String {
-        crate::setup::digest(&self.code().map(|cell| cell.source.as_str()).collect::<Vec<_>>())
+        digest(&self.code().map(|cell| cell.source.as_str()).collect::<Vec<_>>())
     }
 
     /// True if it says of which cells its outputs are.
@@ -353,20 +354,6 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
-}
-
-/// A string, or the list of lines that notebooks keep long strings as.
-pub(crate) fn joined(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect(),
-        _ => String::new(),
-    }
-}
-
-/// The list of lines that a notebook keeps `text` as.
-pub(crate) fn lines(text: &str) -> Value {
-    text.split_inclusive('\n').collect()
 }
 
 fn cells(json: &Value) -> Result<Vec<Cell>> {

@@ -1,11 +1,44 @@
-//! What a cell shows, as texts: without colours, without what the kernel and cargo say of their own work.
+//! What a cell gives: how it ended, the form in which notebooks keep what it showed, and that as texts, without colours and without what the kernel and
+//! cargo say of their own work.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
 
-use crate::notebook::joined;
+/// How a cell ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum End {
+    /// With a reply, whatever that says.
+    Reply,
+    /// It was interrupted at its limit.
+    TooLate,
+    /// The kernel is no more: why.
+    Death(String),
+}
+
+/// A cell that was run.
+#[derive(Clone, Debug)]
+pub(crate) struct Ran {
+    /// In the form in which notebooks keep them.
+    pub(crate) outputs: Vec<Value>,
+    pub(crate) seconds: f64,
+    pub(crate) end: End,
+}
+
+/// A string, or the list of lines that notebooks keep long strings as.
+pub(crate) fn joined(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect(),
+        _ => String::new(),
+    }
+}
+
+/// The list of lines that a notebook keeps `text` as.
+pub(crate) fn lines(text: &str) -> Value {
+    text.split_inclusive('\n').collect()
+}
 
 /// One text of a cell's output.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::jupyter::{End, Server};
+use crate::installed::Lab;
+use crate::jupyter::Server;
 use crate::notebook::Notebook;
-use crate::setup::Lab;
+use crate::outputs::End;
 
 /// Why a run ended before its last cell.
 #[derive(Debug)]

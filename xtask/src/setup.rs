@@ -23,47 +23,14 @@ pub(crate) mod tools;
 pub(crate) mod warm;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
 use pinlab_kernel::session;
-use sha2::{Digest, Sha256};
 
+use crate::digest::digest;
+use crate::installed::Lab;
 use crate::ui::Ui;
 use store::Store;
-
-/// An installed lab.
-#[derive(Clone, Debug)]
-pub(crate) struct Lab {
-    /// The virtual environment.
-    python: PathBuf,
-    /// The component with the kernel spec.
-    front: PathBuf,
-}
-
-impl Lab {
-    /// The command `jupyter <application>` of this lab.
-    pub(crate) fn jupyter(&self, application: &str) -> Command {
-        let mut command = python::command(&self.python);
-        // By module, not by script: a script names its interpreter in its first line, which systems cut when it is long.
-        command.args(["-m", if application == "lab" { "jupyterlab" } else { application }]);
-        // Another kernel of the same name that this user has must not come first.
-        let own = front::jupyter_data(&self.front);
-        let others = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
-        let paths = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
-        if let Ok(paths) = std::env::join_paths(std::iter::once(own).chain(paths)) {
-            command.env("JUPYTER_PATH", paths);
-        }
-        command
-    }
-}
-
-impl Lab {
-    /// The folder of the kernel spec.
-    pub(crate) fn kernel_spec(&self) -> PathBuf {
-        front::kernel_spec(&self.front)
-    }
-}
 
 /// The names of the components that this clone needs.
 #[derive(Debug)]
@@ -167,14 +134,4 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
         "The set-up needs the network, and cargo does not reach its package registry.\n\
          Connect (or set the proxy: HTTPS_PROXY), then run the same command again: it goes on from here",
     )
-}
-
-/// A short name for these texts, equal on every system and toolchain.
-pub(crate) fn digest(texts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for text in texts {
-        hasher.update(text.replace("\r\n", "\n"));
-        hasher.update([0]);
-    }
-    hasher.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }

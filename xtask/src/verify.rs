@@ -7,6 +7,7 @@ mod answers;
 mod bless;
 mod book;
 mod browser;
+mod chosen;
 mod edits;
 mod equal_names;
 mod folded;

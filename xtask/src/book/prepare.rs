@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::colours;
 use crate::copy;
-use crate::notebook::{Notebook, joined, lines};
+use crate::notebook::Notebook;
+use crate::outputs::{joined, lines};
 
 /// How a reader of the book gets to run what it shows.
 fn run_this(name: &str) -> String {

@@ -8,7 +8,9 @@ use pinlab_kernel::SOURCES;
 use pinlab_kernel::session::STORE;
 use serde_json::json;
 
-use super::{digest, kernel};
+use super::kernel;
+use crate::digest::digest;
+use crate::installed::{jupyter_data, kernel_spec};
 use crate::setup::store::write_whole;
 use crate::ui::Ui;
 
@@ -17,16 +19,6 @@ pub(crate) fn key(kernel: &str) -> String {
     let mut texts = vec![kernel];
     texts.extend(SOURCES.iter().flat_map(|(name, text)| [*name, *text]));
     digest(&texts)
-}
-
-/// Where Jupyter looks for the kernel spec.
-pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
-    folder.join("jupyter")
-}
-
-/// The folder of the kernel spec.
-pub(crate) fn kernel_spec(folder: &Path) -> PathBuf {
-    jupyter_data(folder).join("kernels").join("rust")
 }
 
 fn program(folder: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 use pinlab_kernel::session;
 
+use crate::installed;
 use crate::setup::store;
 use crate::setup::tools::{self, Missing, how_to_get};
 use crate::ui::Ui;
@@ -76,7 +77,7 @@ fn with_uv(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages) -> Result<b
     let mut make = Command::new("uv");
     make.args(["venv", "--allow-existing", "--python"]).arg(format!(">={major}.{minor}")).arg(folder);
     let mut fill = Command::new("uv");
-    fill.args(["pip", "install", "--python"]).arg(interpreter(folder)).arg("--requirement").arg(lock);
+    fill.args(["pip", "install", "--python"]).arg(installed::interpreter(folder)).arg("--requirement").arg(lock);
     for command in [&mut make, &mut fill] {
         let finished = ui.run(&format!("installing {what} with uv"), command.stdin(Stdio::null()))?;
         if !finished.status.success() {
@@ -108,7 +109,7 @@ fn with_pip(ui: &Ui, folder: &Path, lock: &Path, packages: &Packages, shared: bo
     if !finished.status.success() {
         bail!("Python could not make a virtual environment:\n{}", finished.tail());
     }
-    let mut fill = command(folder);
+    let mut fill = installed::python(folder);
     fill.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--requirement"]);
     let finished = ui.run(&format!("installing {what} with pip"), fill.arg(lock).stdin(Stdio::null()))?;
     if !finished.status.success() {
@@ -209,25 +210,14 @@ pub(crate) fn missing_venv((major, minor): (u32, u32)) -> Missing {
     )
 }
 
-/// A command that runs the environment's Python, undisturbed by the user's own packages.
-pub(crate) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(interpreter(folder));
-    command.env_remove("PYTHONHOME").env_remove("PYTHONPATH").env("PYTHONNOUSERSITE", "1");
-    command
-}
-
 /// True if the environment's Python still starts: it needs the Python that it was made with.
 pub(crate) fn works(folder: &Path) -> bool {
-    tools::succeeds(command(folder).args(["-c", ""]))
+    tools::succeeds(installed::python(folder).args(["-c", ""]))
 }
 
 /// Where Jupyter looks for kernels and settings in this environment.
 pub(crate) fn jupyter_data(folder: &Path) -> PathBuf {
     folder.join("share").join("jupyter")
-}
-
-fn interpreter(folder: &Path) -> PathBuf {
-    if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
 }
 
 /// The version of a package in the lock.

@@ -19,7 +19,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use pinlab_kernel::session::{self, READY, SESSION};
 use serde_json::json;
 
-use super::{Lab, digest, kernel, store, tools};
+use super::{kernel, store, tools};
+use crate::digest::digest;
+use crate::installed::Lab;
 use crate::notebook::{FIRST_CELL, Notebook};
 use crate::runner;
 use crate::ui::Ui;

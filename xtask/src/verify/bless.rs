@@ -7,8 +7,9 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::mask;
-use crate::notebook::{Notebook, joined, lines};
+use crate::notebook::Notebook;
 use crate::outputs::without_chatter;
+use crate::outputs::{joined, lines};
 
 /// The outputs that `--bless` writes: neighbouring texts of one stream joined, build chatter gone, and what is only shown live.
 fn canonical(outputs: &[Value]) -> Vec<Value> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::notebooks::course;
+use super::chosen::course;
 use super::{Tally, outcome};
 use crate::jupyter::Server;
 use crate::notebook::Notebook;

@@ -10,8 +10,9 @@ use anyhow::Result;
 use fastrand::Rng;
 
 use super::{Tally, outcome};
-use crate::jupyter::{End, Server};
+use crate::jupyter::Server;
 use crate::notebook::FIRST_CELL;
+use crate::outputs::End;
 use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;

@@ -28,7 +28,7 @@ struct Outcome<T> {
 pub(crate) fn run(project: &Path, wanted: &[String], only_check: bool) -> Result<bool> {
     let ui = Ui::new();
     let mut complete = true;
-    for path in super::notebooks::all(project, wanted)? {
+    for path in super::chosen::all(project, wanted)? {
         let notebook = Notebook::read(&path)?;
         let answers = answers_of(&path);
         if !only_check {

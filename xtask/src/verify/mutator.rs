@@ -17,8 +17,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::judge;
 use super::{Tally, outcome};
-use crate::jupyter::{End, Kernel, Server};
+use crate::jupyter::{Kernel, Server};
 use crate::notebook::{Cell, Notebook};
+use crate::outputs::End;
 use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;
@@ -38,7 +39,7 @@ enum Mutation {
 /// Runs `times` changed cells in these notebooks (all, if no name is given): one check each, of its cells and of what is left of them.
 pub(super) fn run(ui: &Ui, project: &Path, names: &[String], times: usize, seed: u64) -> Result<Tally> {
     let lab = setup::ensure(ui, project)?;
-    let paths = super::notebooks::course(project, names)?;
+    let paths = super::chosen::course(project, names)?;
     ui.say(format!("...   {times} changed cells; the same again: cargo verify mutate --times {times} --seed {seed}"));
     let mut chance = Rng::with_seed(seed);
     let mut tally = Tally::default();

@@ -3,14 +3,15 @@
 //! Runs and trials go side by side, each in a kernel of its own, all in one Jupyter server.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::answers;
 use super::bless::bless;
+use super::chosen;
 use super::folded;
 use super::format;
 use super::judge::{self, Failure, Places};
@@ -89,7 +90,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
 
     let mut tally = Tally::default();
     let mut jobs = VecDeque::new();
-    for path in all(project, wanted)? {
+    for path in chosen::all(project, wanted)? {
         let checked = Notebook::read(&path).and_then(|notebook| Ok((check_file(ui, &notebook, &places, wish)?, notebook)));
         match checked {
             Ok(((failures, trials), notebook)) => {
@@ -394,35 +395,6 @@ fn report(ui: &Ui, name: &str, what: &str, verdict: &Verdict) {
     outcome(ui, verdict.failures.is_empty(), what, verdict.seconds, &details);
 }
 
-/// The course, and the notebooks that test what only a real kernel can: those whose names begin with one of `wanted`, or all.
-pub(super) fn all(project: &Path, wanted: &[String]) -> Result<Vec<PathBuf>> {
-    let mut paths = notebook::list(&project.join("notebooks"))?;
-    paths.extend(notebook::list(&project.join("support-crate").join("tests"))?);
-    select(&paths, wanted)
-}
-
-/// The notebooks of the course whose names begin with one of `wanted`, or all.
-pub(super) fn course(project: &Path, wanted: &[String]) -> Result<Vec<PathBuf>> {
-    select(&notebook::list(&project.join("notebooks"))?, wanted)
-}
-
-fn select(paths: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>> {
-    let name = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    if paths.is_empty() {
-        bail!("there are no notebooks in notebooks/");
-    }
-    for prefix in wanted {
-        if !paths.iter().any(|path| name(path).starts_with(prefix.trim_end_matches(".ipynb"))) {
-            let names: Vec<String> = paths.iter().map(name).collect();
-            bail!("no notebook's name begins with `{prefix}`; there are:\n  {}", names.join("\n  "));
-        }
-    }
-    let is_wanted = |path: &&PathBuf| {
-        wanted.is_empty() || wanted.iter().any(|prefix| name(path).starts_with(prefix.trim_end_matches(".ipynb")))
-    };
-    Ok(paths.iter().filter(is_wanted).cloned().collect())
-}
-
 /// How many kernels run side by side: one a core, as far as memory goes.
 fn workers(jobs: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -482,19 +454,6 @@ fn shortened(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn notebooks_are_chosen_by_how_their_names_begin() {
-        let paths: Vec<PathBuf> = ["n/00-a.ipynb", "n/01-b.ipynb", "n/10-c.ipynb"].map(PathBuf::from).into();
-        let chosen = |wanted: &[&str]| {
-            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-            select(&paths, &wanted).map(|paths| paths.len())
-        };
-        assert_eq!(chosen(&[]).unwrap(), 3);
-        assert_eq!(chosen(&["1", "01-b.ipynb"]).unwrap(), 2);
-        assert!(chosen(&["7"]).unwrap_err().to_string().contains("00-a"));
-        assert!(select(&[], &[]).is_err());
-    }
 
     #[test]
     fn percentiles_are_nearest_ranks() {

@@ -8,8 +8,9 @@ use anyhow::Result;
 use pinlab_kernel::session;
 
 use super::{Tally, outcome};
-use crate::jupyter::{End, Server};
+use crate::jupyter::Server;
 use crate::notebook::FIRST_CELL;
+use crate::outputs::End;
 use crate::outputs::sections;
 use crate::setup;
 use crate::ui::Ui;

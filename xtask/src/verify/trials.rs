@@ -17,9 +17,10 @@ use super::answers::Answer;
 use super::folded::{Ending, Folded};
 use super::judge::{self, Failure};
 use super::mask;
-use crate::jupyter::{End, Kernel, Ran, Server};
+use crate::jupyter::{Kernel, Server};
 use crate::notebook::{Cell, Exercise, Notebook};
 use crate::outputs::sections;
+use crate::outputs::{End, Ran};
 use crate::runner::Death;
 
 /// The longest that an answer or a check may take, if the cell's rules do not say otherwise.

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::webdriver::Browser;
+use crate::installed::Lab;
 use crate::jupyter::crowd;
 use crate::notebook::Notebook;
-use crate::setup::Lab;
 
 /// The longest that JupyterLab, or a kernel, may take to be ready.
 const START: Duration = Duration::from_secs(180);
