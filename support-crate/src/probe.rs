@@ -9,6 +9,7 @@
 //! miri! ────────────── is it undefined?      the interpreter's verdict, live or kept
 //! count_allocations ── what does it cost?     how often memory was asked for
 //! Slot ─────────────── what if it moves?      a place that stays, for tenants that come and go
+//! check ────────────── is the answer right?   an exercise's answer, run apart, with a limit
 //! ```
 //!
 //! Invariants:
@@ -20,6 +21,7 @@
 mod address;
 mod alloc;
 mod body;
+mod check;
 mod film;
 mod layout;
 mod map;
@@ -35,6 +37,7 @@ mod xray;
 
 pub use address::{Address, address_of};
 pub use alloc::{Allocations, CountingAllocator, count_allocations};
+pub use check::{Unfinished, check, in_time};
 pub use film::Film;
 pub use map::Region;
 pub use miri::{BorrowModel, Ending, Finding, Judgement};

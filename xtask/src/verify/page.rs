@@ -81,6 +81,14 @@ fn first_cell(folder: &Path) -> String {
 /// How many places that are not in form are named.
 const SHOWN: usize = 3;
 
+/// What runs an answer in a thread of its own, with a limit.
+const APART: [&str; 2] = ["pinlab::probe::check(", "in_time("];
+
+/// Whether what a reader writes there is run by the check: it has a body. Such are functions and methods.
+fn runs_code(starter: &str) -> bool {
+    starter.lines().any(|line| line.split("//").next().is_some_and(|code| code.contains("fn ")))
+}
+
 /// What it still lacks of what the course shall have: its form, its length, the first lines of its checks.
 pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
     let mut missing = shape::check(notebook);
@@ -114,6 +122,9 @@ pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
         if !check.hidden {
             missing
                 .push(format!("{}: what a check asks is folded away (\"jupyter\": {{\"source_hidden\": true}})", check.label()));
+        }
+        if runs_code(&notebook.cells[exercise.starter].source) && !APART.iter().any(|call| check.source.contains(call)) {
+            missing.push(format!("{}: an answer may panic or never return: run it with one of {APART:?}", check.label()));
         }
     }
     Ok(missing)
@@ -216,6 +227,20 @@ mod tests {
         assert_eq!(folded(cells.clone()), 1);
         cells[1]["metadata"]["jupyter"] = json!({"source_hidden": true});
         assert_eq!(folded(cells), 0);
+    }
+
+    #[test]
+    fn a_check_that_an_answer_could_hang_is_found() {
+        let at_risk = |starter: &str, check: &str| {
+            let mut cells = exercise("✗");
+            cells[0]["source"] = json!(starter);
+            cells[1]["source"] = json!(check);
+            missing(&notebook(cells)).unwrap().iter().any(|what| what.contains("never return"))
+        };
+        let function = "fn double(n: u32) -> u32 {\n    n\n}";
+        assert!(at_risk(function, "// Check: double\nprintln!(\"✗ {}\", double(2));"));
+        assert!(!at_risk(function, "// Check: double\npinlab::probe::check(LIMIT, || format!(\"✗ {}\", double(2)));"));
+        assert!(!at_risk("let guess = [true]; // fn", "// Check: double\nprintln!(\"✗ {guess:?}\");"));
     }
 
     #[test]
