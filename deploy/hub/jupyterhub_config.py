@@ -25,7 +25,7 @@ c.Spawner.env_keep = ["PATH", "LANG"]
 c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 120
 
-# One open notebook takes three quarters of a gigabyte: servers that nobody has used for an hour end, and with them their kernels.
+# One open notebook takes two thirds of a gigabyte: servers that nobody has used for an hour end, and with them their kernels.
 c.JupyterHub.services = [
     {
         "name": "cull-idle",
