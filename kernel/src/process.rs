@@ -113,6 +113,7 @@ pub(crate) enum Signal {
     /// Stop what is running.
     Interrupt,
     /// End.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "elsewhere Jupyter speaks by messages"))]
     End,
 }
 

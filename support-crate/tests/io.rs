@@ -5,7 +5,9 @@ mod common;
 use common::{Count, SOON, poll, runtime, tcp_pair, within};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use futures::stream::StreamExt;
-use pinlab::{Async, CountingWaker, TcpListener, TcpStream, UdpSocket, yield_now};
+#[cfg(unix)]
+use pinlab::Async;
+use pinlab::{CountingWaker, TcpListener, TcpStream, UdpSocket, yield_now};
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -13,7 +15,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -1,11 +1,6 @@
 //! `address_of` names the place of every kind of value.
 
-use pinlab::probe::{Address, Region, address_of};
-
-static STATIC: i32 = 7;
-static mut ZEROED: [u8; 4096] = [0; 4096];
-
-fn a_function() {}
+use pinlab::probe::{Region, address_of};
 
 #[test]
 fn a_local_is_on_the_stack_of_whichever_thread_runs() {
@@ -18,43 +13,52 @@ fn a_local_is_on_the_stack_of_whichever_thread_runs() {
     assert_eq!(elsewhere.join().unwrap(), Region::Stack);
 }
 
+/// On these systems the regions of memory can be asked for.
 #[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
-#[test]
-fn heap_static_and_code_are_told_apart() {
-    assert_eq!(address_of(&*Box::new(7)).region(), Region::Heap);
-    assert_eq!(address_of(&STATIC).region(), Region::Static);
-    assert_eq!(address_of("a literal").region(), Region::Static);
-    assert_eq!(Address::of_ptr(&raw const ZEROED).region(), Region::Static);
-    assert_eq!(Address::of_ptr(a_function as *const ()).region(), Region::Code);
-    assert_eq!(Address::of_ptr(std::ptr::null::<u8>()).region(), Region::Unknown);
-}
+mod where_regions_are_known {
+    use super::*;
+    use pinlab::probe::Address;
 
-#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
-#[test]
-fn a_large_allocation_that_is_mapped_by_itself_is_heap() {
-    let large = vec![0u8; 1 << 20];
-    assert_eq!(address_of(&large[..]).region(), Region::Heap);
-    assert_eq!(address_of(&large[large.len() - 1]).region(), Region::Heap);
-    // On another thread too, whose stack is a mapping of the same kind.
-    let region = std::thread::spawn(|| address_of(&*vec![0u8; 1 << 20]).region()).join();
-    assert_eq!(region.unwrap(), Region::Heap);
-}
+    static STATIC: i32 = 7;
+    static mut ZEROED: [u8; 4096] = [0; 4096];
 
-#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
-#[test]
-fn a_local_of_another_thread_is_known_by_the_guard_below_its_stack() {
-    let (tell, hear) = std::sync::mpsc::channel();
-    let (let_go, wait) = std::sync::mpsc::channel::<()>();
-    let thread = std::thread::spawn(move || {
-        let local = 7;
-        tell.send((&raw const local).addr()).unwrap();
-        let _ = wait.recv();
-        std::hint::black_box(&local);
-    });
-    let there = hear.recv().unwrap();
-    assert_eq!(Address::of_ptr(there as *const i32).region(), Region::Stack);
-    drop(let_go);
-    thread.join().unwrap();
+    fn a_function() {}
+
+    #[test]
+    fn heap_static_and_code_are_told_apart() {
+        assert_eq!(address_of(&*Box::new(7)).region(), Region::Heap);
+        assert_eq!(address_of(&STATIC).region(), Region::Static);
+        assert_eq!(address_of("a literal").region(), Region::Static);
+        assert_eq!(Address::of_ptr(&raw const ZEROED).region(), Region::Static);
+        assert_eq!(Address::of_ptr(a_function as *const ()).region(), Region::Code);
+        assert_eq!(Address::of_ptr(std::ptr::null::<u8>()).region(), Region::Unknown);
+    }
+
+    #[test]
+    fn a_large_allocation_that_is_mapped_by_itself_is_heap() {
+        let large = vec![0u8; 1 << 20];
+        assert_eq!(address_of(&large[..]).region(), Region::Heap);
+        assert_eq!(address_of(&large[large.len() - 1]).region(), Region::Heap);
+        // On another thread too, whose stack is a mapping of the same kind.
+        let region = std::thread::spawn(|| address_of(&*vec![0u8; 1 << 20]).region()).join();
+        assert_eq!(region.unwrap(), Region::Heap);
+    }
+
+    #[test]
+    fn a_local_of_another_thread_is_known_by_the_guard_below_its_stack() {
+        let (tell, hear) = std::sync::mpsc::channel();
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let local = 7;
+            tell.send((&raw const local).addr()).unwrap();
+            let _ = wait.recv();
+            std::hint::black_box(&local);
+        });
+        let there = hear.recv().unwrap();
+        assert_eq!(Address::of_ptr(there as *const i32).region(), Region::Stack);
+        drop(let_go);
+        thread.join().unwrap();
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Count, Keeps, SOON, Trace, poll, runtime, within};
+#[cfg(unix)]
+use common::Keeps;
+use common::{Count, SOON, Trace, poll, runtime, within};
 use futures::stream::StreamExt;
 use pinlab::{CountingWaker, Runtime, Sleep, yield_now};
 use std::cell::RefCell;

@@ -43,7 +43,7 @@ const fn lint(name: &'static str, arguments: &'static [&'static str]) -> Step {
     }
 }
 
-const fn lints(target: &'static str) -> [&'static str; 17] {
+const fn lints(target: &'static str) -> [&'static str; 19] {
     [
         "clippy",
         "-Zbuild-std",
@@ -53,6 +53,8 @@ const fn lints(target: &'static str) -> [&'static str; 17] {
         FOLDER,
         "--package",
         "pinlab",
+        "--package",
+        "pinlab-kernel",
         "--package",
         "xtask",
         "--all-targets",
