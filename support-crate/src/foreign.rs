@@ -23,6 +23,11 @@ use std::task::{Context, Poll, Waker};
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
+/// The message of a panic that carries this, where that is text.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 /// So many panics of payloads' drops are followed, one inside the other.
 const PAYLOADS: usize = 8;
 

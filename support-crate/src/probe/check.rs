@@ -1,7 +1,7 @@
 //! How the checks of the exercises run an answer: apart, with a limit, so that whatever it does, the cell comes to its end.
 
+use crate::foreign;
 use std::{
-    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
     sync::mpsc,
@@ -62,7 +62,8 @@ fn line(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) -> Str
 
 /// Runs `work` in a thread of its own, and waits for `limit` at most. Meanwhile no panic of this process prints anything.
 ///
-/// A thread cannot be ended from outside: what is not done in time goes on, and holds what it has.
+/// A thread cannot be ended from outside: what is not done in time goes on, and holds what it has. The panic hook is the whole process's: of two calls
+/// at the same time the one that began first must end last, or no panic prints anything any more.
 ///
 /// # Errors
 /// If it panics, or is not done in time.
@@ -89,9 +90,8 @@ pub fn in_time<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Se
 }
 
 /// What a panic says, in words.
-fn message(panic: Box<dyn Any + Send>) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("(the message is no text)").to_owned()
+fn message(panic: foreign::Payload) -> String {
+    foreign::message(&*panic).unwrap_or("(the message is no text)").to_owned()
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl JoinError {
     /// The panic's message, where its payload is text.
     pub fn message(&self) -> Option<&str> {
         let Cause::Panicked(payload) = &*self.0 else { return None };
-        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        foreign::message(&**payload)
     }
 }
 
