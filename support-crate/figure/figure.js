@@ -40,6 +40,12 @@
     if (view.scrollWidth > view.clientWidth && !view.querySelector('[tabindex="0"]')) view.tabIndex = 0;
   };
 
+  /**
+   * The same whenever its size changes: this script can run before the page has its width, and a window can be made narrow.
+   * @param {HTMLElement} view
+   */
+  const watch = (view) => new ResizeObserver(() => reach(view)).observe(view);
+
   const HINT = 'Point at a part, or walk from one to the next with Tab and the arrow keys: what is it?';
 
   /** @param {Element} element @param {string} name */
@@ -249,7 +255,7 @@
     view.setAttribute('role', 'group');
     view.setAttribute('aria-label', 'step by step; the arrow keys go from one to the next');
     controls.step(0);
-    for (const each of [above, below]) reach(each);
+    for (const each of [above, below]) watch(each);
   };
 
   /** @param {HTMLElement} figure */
@@ -263,7 +269,7 @@
     words(still, say);
     view.replaceChildren(still);
     if (figure.querySelector('.w')) view.after(say), say.textContent = HINT;
-    else reach(view);
+    watch(view);
     if (more.player && more.player.moments.length) return player(figure, view, more.player);
     if (more.frames) stepped(figure, view, say, still, more.frames, more.first);
   };
