@@ -162,6 +162,15 @@ pub(super) fn machine_path(outputs: &[Value], places: &Places) -> Option<String>
     Some(format!("its output names a place on this machine: {found}"))
 }
 
+/// A verdict of Miri that is missing: readers without Miri would see none.
+pub(super) fn no_verdict(outputs: &[Value]) -> Option<&'static str> {
+    let missing = |section: &Section| section.text.contains("Miri cannot be asked here");
+    sections(outputs).iter().any(missing).then_some(
+        "no verdict of Miri is kept for its snippet: PINLAB_MIRI=refresh cargo verify notebooks NN --bless, and delete the file in \
+         notebooks/miri that kept the one for its old text",
+    )
+}
+
 /// True if the notebook is as its author wrote it: no run has left anything in it.
 pub(crate) fn never_run(notebook: &Notebook) -> bool {
     notebook.code().all(|cell| cell.outputs.is_empty() && cell.execution_count.is_none())

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use percent_encoding::percent_decode_str;
 
-use super::judge::{Failure, Places, machine_path};
+use super::judge::{Failure, Places, machine_path, no_verdict};
 use super::{format, mask, miri, shape};
 use crate::markdown;
 use crate::notebook::{Cell, FIRST_CELL, Kind, Notebook};
@@ -69,6 +69,7 @@ pub(super) fn check(notebook: &Notebook, folder: &Path, places: &Places) -> Resu
             });
         }
         failures.extend(machine_path(&cell.outputs, places).map(|what| Failure::of(cell, what)));
+        failures.extend(no_verdict(&cell.outputs).map(|what| Failure::of(cell, what)));
     }
     Ok(failures)
 }
@@ -208,6 +209,14 @@ mod tests {
     #[test]
     fn a_good_file_passes() {
         assert!(said_of_file(exercise("✗")).is_empty());
+    }
+
+    #[test]
+    fn a_verdict_of_miri_that_nobody_kept_is_found() {
+        let mut cells = exercise("✗");
+        cells[0]["outputs"] =
+            json!([printed("Miri cannot be asked here: none is installed, and no verdict is kept for exactly this text.")]);
+        assert_one(&said_of_file(cells), "no verdict of Miri is kept");
     }
 
     #[test]
