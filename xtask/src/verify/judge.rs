@@ -162,9 +162,12 @@ pub(super) fn machine_path(outputs: &[Value], places: &Places) -> Option<String>
     Some(format!("its output names a place on this machine: {found}"))
 }
 
+/// How the crate begins to say that it has no verdict of Miri.
+pub(super) const NO_VERDICT: &str = "Miri cannot be asked here";
+
 /// A verdict of Miri that is missing: readers without Miri would see none.
 pub(super) fn no_verdict(outputs: &[Value]) -> Option<&'static str> {
-    let missing = |section: &Section| section.text.contains("Miri cannot be asked here");
+    let missing = |section: &Section| section.text.contains(NO_VERDICT);
     sections(outputs).iter().any(missing).then_some(
         "no verdict of Miri is kept for its snippet: PINLAB_MIRI=refresh cargo verify notebooks NN --bless, and delete the file in \
          notebooks/miri that kept the one for its old text",

@@ -183,6 +183,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::super::judge::NO_VERDICT;
     use super::*;
     use crate::crafted::*;
 
@@ -214,9 +215,9 @@ mod tests {
     #[test]
     fn a_verdict_of_miri_that_nobody_kept_is_found() {
         let mut cells = exercise("✗");
-        cells[0]["outputs"] =
-            json!([printed("Miri cannot be asked here: none is installed, and no verdict is kept for exactly this text.")]);
+        cells[0]["outputs"] = json!([printed(&format!("{NO_VERDICT}: none is installed."))]);
         assert_one(&said_of_file(cells), "no verdict of Miri is kept");
+        assert!(include_str!("../../../support-crate/src/probe/miri.rs").contains(NO_VERDICT), "the crate says it otherwise");
     }
 
     #[test]

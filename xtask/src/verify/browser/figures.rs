@@ -64,7 +64,7 @@ const TEXTS: &str = "
 /// The widths of a page: of a large and of a small screen, and of each when all is shown twice as large. In CSS pixels.
 const WIDTHS: [u32; 4] = [1440, 1024, 720, 512];
 
-/// Each figure of the open notebook lives, has a name, and can be read at each of [`WIDTHS`].
+/// Each figure of the open notebook lives, has a name, and can be read at each of [`WIDTHS`]; what is wider can be scrolled by keys.
 pub(super) fn readable(page: &Page<'_>) -> Result<()> {
     let mut wrong = Vec::new();
     for width in WIDTHS {
@@ -80,6 +80,11 @@ pub(super) fn readable(page: &Page<'_>) -> Result<()> {
                     if (!name.trim()) wrong.push('a figure without a name');
                     if (svg) wrong.push(...texts(svg).map(what => `${{name}}: ${{what}}`));
                     if (svg && svg.getBoundingClientRect().width < Number(svg.getAttribute('width')) - 1) wrong.push(`it is shrunk: ${{name}}`);
+                    for (const view of figure.querySelectorAll('.view')) {{
+                        const out = () => view.scrollWidth > view.clientWidth && view.tabIndex < 0 && !view.querySelector('[tabindex=\"0\"]');
+                        for (let tries = 0; tries < 40 && out(); tries++) await new Promise(resolve => setTimeout(resolve, 50));
+                        if (out()) wrong.push(`keys cannot scroll it: ${{name}}`);
+                    }}
                  }}
                  return wrong"
             ),
