@@ -78,6 +78,7 @@ pub(crate) fn make(project: &Path, options: &Options) -> Result<bool> {
     if !finished.status.success() {
         bail!("Sphinx is not content with the notebooks:\n{}", finished.tail());
     }
+    remove_templates(fresh.path())?;
     give_notebooks(project, fresh.path())?;
     setup::store::let_others_read(fresh.path())?;
     if output.exists() {
@@ -93,6 +94,17 @@ fn check_output(output: &Path) -> Result<()> {
     let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     if output.exists() && !output.join("searchindex.js").is_file() && !is_empty(output) {
         bail!("{} is there and is not a book: give an empty folder, or one that does not exist", output.display());
+    }
+    Ok(())
+}
+
+/// The themes' templates, which Sphinx copies with their other files: they end in `.html` and are no pages.
+fn remove_templates(book: &Path) -> Result<()> {
+    for entry in fs::read_dir(book.join("_static")).context("the book has a folder `_static`")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "html") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
