@@ -1,4 +1,4 @@
-//! The key-value server of `support-crate/examples/keyvalue`, on Tokio: the same store, the same limits, one thread. `keyvalue`
+//! The key-value server of `support-crate/examples/keyvalue`, on Tokio: the same store, the same limits, one thread. `measure_keyvalue`
 //! measures one beside the other.
 //!
 //! It leaves out what is not measured: the end in good order, and the trace page.

@@ -82,7 +82,7 @@ pub(crate) fn page(tables: &str, options: &Options) -> String {
     for row in SECTIONS.iter().flat_map(|section| section.rows) {
         _ = writeln!(page, "* **{}**, {}: {}", row.id, row.title, row.operation);
     }
-    // What `cargo run -p peers --example keyvalue` has measured.
+    // What `cargo run -p peers --example measure_keyvalue` has measured.
     page + "\n" + include_str!("../keyvalue.md")
 }
 

@@ -1,12 +1,13 @@
 //! Measures the key-value server (`support-crate/examples/keyvalue`) beside the same on Tokio, with Redis' own load generator.
 //!
 //! ```text
-//! cargo run --release -p peers --example keyvalue            some rounds; prints the table
-//! cargo run --release -p peers --example keyvalue -- --write and puts it into peers/keyvalue.md, which BENCHMARKS.md ends with
+//! cargo run --release -p peers --example measure_keyvalue              some rounds; prints the table
+//! cargo run --release -p peers --example measure_keyvalue -- --write   and puts it into peers/keyvalue.md, which BENCHMARKS.md ends with
 //! ```
 //!
 //! It wants `redis-benchmark` (Debian: redis-tools) and Linux, whose `/proc` says how much memory a process has used.
 
+use clap::Parser;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
@@ -14,6 +15,14 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// Measures the key-value server beside the same on Tokio, with Redis' own load generator: some minutes.
+#[derive(Parser)]
+struct Arguments {
+    /// Put the table into peers/keyvalue.md, and into BENCHMARKS.md
+    #[arg(long)]
+    write: bool,
+}
 
 /// How often each is measured; the medians are reported.
 const ROUNDS: usize = 5;
@@ -61,7 +70,7 @@ impl Drop for Server {
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
-    let write = std::env::args().any(|argument| argument == "--write");
+    let Arguments { write } = Arguments::parse();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the package is in the workspace's folder")?;
     for (_, package, example) in SERVERS {
         let built = Command::new("cargo")
