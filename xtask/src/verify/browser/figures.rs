@@ -82,6 +82,8 @@ pub(super) fn readable(page: &Page<'_>) -> Result<()> {
                     if (svg && svg.getBoundingClientRect().width < Number(svg.getAttribute('width')) - 1) wrong.push(`it is shrunk: ${{name}}`);
                     for (const view of figure.querySelectorAll('.view')) {{
                         const out = () => view.scrollWidth > view.clientWidth && view.tabIndex < 0 && !view.querySelector('[tabindex=\"0\"]');
+                        // What is out of sight is not laid out, and is told of no new size.
+                        if (out()) view.scrollIntoView();
                         for (let tries = 0; tries < 40 && out(); tries++) await new Promise(resolve => setTimeout(resolve, 50));
                         if (out()) wrong.push(`keys cannot scroll it: ${{name}}`);
                     }}
