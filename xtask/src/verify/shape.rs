@@ -35,7 +35,7 @@ pub(super) fn check(notebook: &Notebook) -> Vec<String> {
         wrong.push(format!("it has {cells} code cells, and may have {CELLS}"));
     }
     if screens > SCREENS {
-        wrong.push(format!("it is about {screens:.0} screens long, and may be {SCREENS:.0}"));
+        wrong.push(format!("it is about {screens:.2} screens long, and may be {SCREENS:.0}"));
     }
     wrong
 }
