@@ -1,4 +1,4 @@
-//! The one place where code that is not ours is called.
+//! Where the engine calls code that is not ours. (What a future calls inside of its own poll, it calls itself.)
 //!
 //! A future's poll and drop, the drop of an output or of a panic's payload, and all that can be done with a waker may run anything: it may
 //! panic, drive the engine, spawn and abort tasks, drop a socket, a handle or the runtime. Whatever it does must find the engine whole.

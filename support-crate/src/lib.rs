@@ -20,7 +20,7 @@
 //! | `engine` | the loop: poll, sleep; and [`Stalled`], what it says when nothing can ever happen any more |
 //! | `runtime` | [`Runtime`] and [`Handle`]: the engine as you hold it |
 //! | `remote` | what other threads may touch: how they reach the loop, and wake it from its sleep |
-//! | `foreign` | the one place where code that is not ours is called |
+//! | `foreign` | where the engine calls code that is not ours |
 //! | `timers`, `time` | the heap of deadlines; [`Sleep`], [`Timeout`], [`Interval`] |
 //! | `reactor` | the operating system's events, turned into wakes |
 //! | `net` | [`Async`], and on it TCP and UDP |

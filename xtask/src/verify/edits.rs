@@ -37,7 +37,7 @@ const EDITS: &[Edit] = &[
     edit("06", "tied-too-early", "tied_before = true", "tied_before = false", "   the same"),
     edit("08", "retry-wake-run", "run_sleepy(true);", "run_sleepy(false);", "it wakes itself: no\n"),
     edit("09", "real-tcp-run", "    rt.spawn(server(listener, rude));\n", "", "to read from the socket 127.0.0.1:"),
-    edit("09", "cancel-run", "let polls = 2", "let polls = 1", "the waker that was kept was called: false"),
+    edit("09", "cancel-run", "let polls = 2", "let polls = 1", "no waker was kept"),
     edit("12", "flag-run", "let unparked = true", "let unparked = false", "unparked before: false"),
     edit("13", "dropped-handle", "let keep = false", "let keep = true", "ours, handle kept "),
     edit("14", "after-done-cell", "let keep = false", "let keep = true", "is there an engine: true"),
