@@ -10,6 +10,7 @@
 //! count_allocations ── what does it cost?     how often memory was asked for
 //! Slot ─────────────── what if it moves?      a place that stays, for tenants that come and go
 //! check ────────────── is the answer right?   an exercise's answer, run apart, with a limit
+//! woken_by_a_thread ── is a wake lost?        a future whose wakes come at each moment
 //! ```
 //!
 //! Invariants:
@@ -28,8 +29,8 @@ mod map;
 mod memory;
 mod miri;
 mod panic_hook;
+mod rounds;
 mod rustc;
-
 mod slot;
 mod strips;
 mod traits;
@@ -41,6 +42,7 @@ pub use check::{Unfinished, check, in_time};
 pub use film::Film;
 pub use map::Region;
 pub use miri::{BorrowModel, Ending, Finding, Judgement};
+pub use rounds::woken_by_a_thread;
 pub use rustc::{Assembly, CompileError, Expanded, Field, FieldKind, Lowered, LoweredError, Ran, Variant, Verdict, Verdicts};
 pub use slot::{FutureSlot, Slot};
 pub use strips::Strips;

@@ -15,6 +15,7 @@
 //!   `wake` and `drop` give theirs back, `wake_by_ref` touches none.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -44,25 +45,32 @@ impl fmt::Display for WakerCall {
     }
 }
 
-/// What the wakers of one family share: a count of each call, perhaps a list of them, and a waker to pass the wakes on to.
+/// Called when a waker is cloned, with the number of the clone. What it leaves broken by a panic is its own affair.
+type OnClone = AssertUnwindSafe<Box<dyn Fn(usize) + Send + Sync>>;
+
+/// What the wakers of one family share: a count of each call, perhaps a list of them, and what else happens at a wake or at a clone.
+#[derive(Default)]
 struct Log {
     counts: [AtomicUsize; 4],
     calls: Option<Mutex<Vec<(WakerCall, ThreadId)>>>,
     inner: Option<Waker>,
+    on_clone: Option<OnClone>,
 }
 
 impl Log {
     fn new(keeps_calls: bool, inner: Option<Waker>) -> Arc<Self> {
-        Arc::new(Self { counts: Default::default(), calls: keeps_calls.then(Mutex::default), inner })
+        Arc::new(Self { calls: keeps_calls.then(Mutex::default), inner, ..Self::default() })
     }
 
     fn note(&self, call: WakerCall) {
-        self.counts[call as usize].fetch_add(1, Relaxed);
+        let earlier = self.counts[call as usize].fetch_add(1, Relaxed);
         if let Some(calls) = &self.calls {
             calls.lock().unwrap_or_else(PoisonError::into_inner).push((call, thread::current().id()));
         }
-        if let (WakerCall::Wake | WakerCall::WakeByRef, Some(inner)) = (call, &self.inner) {
-            inner.wake_by_ref();
+        match (call, &self.inner, &self.on_clone) {
+            (WakerCall::Wake | WakerCall::WakeByRef, Some(inner), _) => inner.wake_by_ref(),
+            (WakerCall::Clone, _, Some(on_clone)) => on_clone(earlier + 1),
+            _ => {}
         }
     }
 
@@ -162,6 +170,27 @@ family!(
     /// assert_eq!((counting.clones(), counting.wakes()), (1, 2));
     /// ```
 );
+
+impl CountingWaker {
+    /// One that calls `act` whenever a waker of it is cloned: before the clone is there, on the thread that clones, and with the number of the
+    /// clone, from 1. So a test can let something happen just when a future takes its waker.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// let (sender, receiver) = mpsc::channel();
+    /// let counting = pinlab::CountingWaker::on_clone(move |number| sender.send(number).expect("it is read below"));
+    /// let waker = counting.waker();
+    /// let clones = [waker.clone(), waker.clone()];
+    /// assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 2]);
+    /// # drop(clones);
+    /// ```
+    ///
+    /// # Panics
+    /// A panic in `act` is one of `Waker::clone`: there is no clone then, but it is counted.
+    pub fn on_clone(act: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Log { on_clone: Some(AssertUnwindSafe(Box::new(act))), ..Log::default() }))
+    }
+}
 
 family!(
     LoggingWaker,
