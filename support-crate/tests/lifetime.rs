@@ -8,12 +8,13 @@ use allocations::leaked;
 use common::{Count, Drops, Gate, Keeps, SOON, Token, runtime, within};
 use futures::channel::{mpsc, oneshot};
 use futures::stream::StreamExt;
-use pinlab::{Handle, JoinHandle, Runtime, yield_now};
+use pinlab::{CountingWaker, Handle, JoinHandle, Runtime, yield_now};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Barrier};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -597,7 +598,7 @@ fn dropping_the_runtime_cancels_everything() {
 #[test]
 fn a_leaked_runtime_drops_nothing_and_its_wakers_stay_harmless() {
     // The memory that this leaks on purpose stays reachable, so that leak checkers are content.
-    static LEAKED: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
+    static LEAKED: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
     let drops = Drops::default();
     let rt = Box::new(runtime());
     let keeps = Keeps::default();
@@ -607,7 +608,7 @@ fn a_leaked_runtime_drops_nothing_and_its_wakers_stay_harmless() {
         kept.await;
     }));
     assert!(rt.tick());
-    LEAKED.lock().expect("no panic").push(std::ptr::from_ref(Box::leak(rt)).expose_provenance());
+    LEAKED.store(Box::into_raw(rt), SeqCst);
     let waker = keeps.take().expect("polled");
     thread::spawn(move || waker.wake()).join().expect("no panic");
     drops.expect(0);
@@ -763,4 +764,32 @@ fn a_future_is_dropped_before_its_output_is_given() {
     });
     rt.block_on(handle).expect("it returned");
     assert_eq!(seen.count(), 1);
+}
+
+// ---- wakers to look at ------------------------------------------------------------------------------------------------
+
+/// IW1, with foreign code in the clone: it gives the family away, clones another waker, and panics.
+#[test]
+fn whatever_a_counting_waker_does_at_its_clone_each_waker_owns_one_count() {
+    let (token, family, other) = (Arc::new(()), Arc::new(Mutex::new(None::<CountingWaker>)), CountingWaker::new());
+    let (held, kept, passed_on) = (token.clone(), family.clone(), other.waker());
+    let counting = CountingWaker::on_clone(move |number| {
+        let _held = &held;
+        drop(passed_on.clone());
+        match number {
+            1 => drop(kept.lock().expect("no panic").take()),
+            2 => panic!("in the clone"),
+            _ => {}
+        }
+    });
+    let waker = counting.waker();
+    *family.lock().expect("no panic") = Some(counting);
+    let clone = waker.clone(); // gives away the family itself: from here on the wakers alone hold what they share
+    assert!(catch_unwind(AssertUnwindSafe(|| waker.clone())).is_err());
+    waker.wake();
+    let last = clone.clone();
+    drop(clone);
+    assert_eq!((other.clones(), Arc::strong_count(&token)), (3, 2), "the last one still holds it");
+    last.wake();
+    assert_eq!(Arc::strong_count(&token), 1);
 }

@@ -20,10 +20,8 @@ pub(crate) fn runtime() -> Runtime {
 }
 
 /// Runs this on a thread of its own and fails if it takes longer than that: what hangs is a failed test, not a hung one.
-/// `PINLAB_PATIENCE=10` gives it ten times as long, for tools that make everything slow.
 pub(crate) fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Send + 'static) -> T {
-    let patience = std::env::var("PINLAB_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
-    let limit = limit * patience;
+    let limit = patient(limit);
     let (done, finished) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
         let _done = done; // dropped at the end, also by a panic
@@ -33,6 +31,11 @@ pub(crate) fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> 
         Err(RecvTimeoutError::Timeout) => panic!("not done within {limit:?}: it hangs"),
         _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }
+}
+
+/// This time; with `PINLAB_PATIENCE=10` ten times as long, for tools that make everything slow.
+pub(crate) fn patient(time: Duration) -> Duration {
+    time * std::env::var("PINLAB_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 /// The limit for what takes no time at all.
