@@ -2,6 +2,7 @@
 //!
 //! Runs and trials go side by side, each in a kernel of its own, all in one Jupyter server.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, mpsc};
@@ -127,6 +128,8 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
     let first_cell = Mutex::new(());
     let stage = Stage { ui, server: &server, places: &places, first_cell: &first_cell, bless: wish.bless };
     let mut cell_times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
+    // What takes longest comes first, so that at the end nobody waits for it.
+    jobs.make_contiguous().sort_by_key(|job| Reverse(job.answers()));
     let workers = workers(jobs.len());
     let queue = Mutex::new(jobs);
     thread::scope(|scope| -> Result<()> {
@@ -222,6 +225,14 @@ impl Job {
     fn notebook(&self) -> &Notebook {
         match self {
             Self::Run(notebook) | Self::Trials(notebook, _) | Self::Both(notebook, _) => notebook,
+        }
+    }
+
+    /// How many answers are tried in it.
+    fn answers(&self) -> usize {
+        match self {
+            Self::Run(_) => 0,
+            Self::Trials(_, trials) | Self::Both(_, trials) => trials.answers.len(),
         }
     }
 
