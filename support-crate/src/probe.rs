@@ -29,11 +29,11 @@ mod map;
 mod memory;
 mod miri;
 mod panic_hook;
-mod rounds;
 mod rustc;
 mod slot;
 mod strips;
 mod traits;
+mod woken;
 mod xray;
 
 pub use address::{Address, address_of};
@@ -42,11 +42,11 @@ pub use check::{Unfinished, check, in_time};
 pub use film::Film;
 pub use map::Region;
 pub use miri::{BorrowModel, Ending, Finding, Judgement};
-pub use rounds::woken_by_a_thread;
 pub use rustc::{Assembly, CompileError, Expanded, Field, FieldKind, Lowered, LoweredError, Ran, Variant, Verdict, Verdicts};
 pub use slot::{FutureSlot, Slot};
 pub use strips::Strips;
 pub use traits::{Traits, TraitsRow};
+pub use woken::woken_by_a_thread;
 pub(crate) use xray::short_name as type_in_brief;
 pub use xray::{Change, Diff, Meaning, Word, XRay};
 
