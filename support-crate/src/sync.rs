@@ -46,7 +46,8 @@ pub(crate) fn park_timeout(_: std::time::Duration) {
 #[inline(always)]
 pub(crate) fn thread_token() -> usize {
     // SAFETY: FFI: `pthread_self` has no preconditions.
-    (unsafe { libc::pthread_self() }) as usize
+    let number = unsafe { libc::pthread_self() } as usize;
+    number.wrapping_add(1) // where threads are numbered, the first one may be zero; where they are pointers, none is the last address
 }
 
 /// The same without a call: the x86-64 ABI has a thread's control block begin with its own address.

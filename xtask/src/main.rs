@@ -142,6 +142,12 @@ enum Part {
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
     },
+    /// Play cells under Miri, which knows the rules of memory: those that claim to be sound, or not to be, and the right answers to exercises
+    Miri {
+        /// Beginnings of names, such as 03
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Rewrite notebooks and their answers as they are kept: cells as rustfmt has them, prose with one sentence a line
     Format {
         /// Beginnings of names, such as 03
@@ -196,6 +202,7 @@ fn run(cli: Cli) -> Result<bool> {
             let plan = match part {
                 None => verify::Plan { browser: Some(in_browser), ..plan },
                 Some(Part::Mutate { names, times, seed }) => return verify::mutate(project, &names, times, seed),
+                Some(Part::Miri { names }) => return verify::under_miri(project, &names),
                 Some(Part::Format { names, check }) => return verify::format::run(project, &names, check),
                 Some(Part::Browser) => verify::Plan { crates: false, notebooks: None, browser: Some(in_browser), ..plan },
                 Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },

@@ -46,7 +46,7 @@ pub(crate) struct Rules {
     #[serde(default)]
     pub(crate) measured: bool,
     /// What Miri must say of it, run with the cells that it needs.
-    pub(crate) miri: Option<Verdict>,
+    pub(crate) miri: Option<Claim>,
     /// The ids of the cells that it needs to be a program.
     #[serde(default)]
     pub(crate) needs: Vec<String>,
@@ -68,13 +68,17 @@ pub(crate) enum Role {
 }
 
 /// What a cell claims to be.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
-    /// It breaks no rule.
+pub(crate) enum Claim {
+    /// It breaks no rule; and if it is the check of an exercise, each right answer gets its ✓.
     Sound,
+    /// It breaks no rule; what the check says of an answer is up to times, which are others under Miri: of what.
+    Timed(String),
     /// Its behaviour is undefined.
     Ub,
+    /// Miri cannot play it, for this reason.
+    Out(String),
 }
 
 /// What a cell holds.

@@ -47,6 +47,11 @@ impl Ui {
 
     /// Runs a command to its end and returns what it wrote to both its streams; its last line is shown meanwhile.
     pub(crate) fn run(&self, what: &str, command: &mut Command) -> Result<Finished> {
+        self.run_and(what, command, |_| {})
+    }
+
+    /// The same, and does something with each line at once.
+    pub(crate) fn run_and(&self, what: &str, command: &mut Command, on_line: impl Fn(&str)) -> Result<Finished> {
         let activity = self.start(what);
         let program = command.get_program().display().to_string();
         let (reader, writer) = io::pipe()?;
@@ -58,6 +63,7 @@ impl Ui {
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             activity.tell(&line);
+            on_line(&line);
             output.push_str(&line);
             output.push('\n');
         }

@@ -12,6 +12,9 @@ use std::{
 /// As much as a program's first thread usually has: an answer that is big is not wrong for it.
 const STACK: usize = 8 << 20;
 
+/// Under Miri, where everything takes a hundred times as long, limits are longer.
+const PATIENCE: u32 = if cfg!(miri) { 100 } else { 1 };
+
 /// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,7 +63,7 @@ fn line(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) -> Str
     }
 }
 
-/// Runs `work` in a thread of its own, and waits for `limit` at most. Meanwhile no panic of this process prints anything.
+/// Runs `work` in a thread of its own, and waits for `limit` at most (under Miri a hundred times as long). Meanwhile no panic of this process prints anything.
 ///
 /// A thread cannot be ended from outside: what is not done in time goes on, and holds what it has. The panic hook is the whole process's: of two calls
 /// at the same time the one that began first must end last, or no panic prints anything any more.
@@ -78,7 +81,7 @@ pub fn in_time<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Se
         // What the work has borrowed is not looked at afterwards.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)).map_err(message));
     });
-    let result = started.map(|_| result.recv_timeout(limit));
+    let result = started.map(|_| result.recv_timeout(limit * PATIENCE));
     set_hook(hook);
     match result.expect("the system has a thread to spare") {
         Ok(Ok(value)) => Ok(value),

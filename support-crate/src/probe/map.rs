@@ -5,18 +5,18 @@
 //! Linux        the thread library      the loader                                   /proc/self/maps
 //! macOS        the thread library      the loader                                   the kernel, with the tag of each
 //! Windows      the kernel              the kernel: VirtualQuery says which are images, with all mappings
-//! elsewhere    –                       –                                            –
+//! elsewhere    –                       –                                            –         (and under Miri)
 //! ```
 //!
 //! Invariant: a [`Map`] is a picture of one moment. Mappings change; nothing is decided by an old map, only shown.
 
-#[cfg(target_vendor = "apple")]
+#[cfg(all(target_vendor = "apple", not(miri)))]
 #[path = "map/apple.rs"]
 mod system;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 #[path = "map/linux.rs"]
 mod system;
-#[cfg(windows)]
+#[cfg(all(windows, not(miri)))]
 #[path = "map/windows.rs"]
 mod system;
 
@@ -69,8 +69,8 @@ pub(crate) struct Map {
 /// From an address up to, and not including, another.
 type Span = (usize, usize, Region);
 
-/// Where nobody has written down how to ask.
-#[cfg(not(any(target_os = "linux", target_vendor = "apple", windows)))]
+/// Where nobody has written down how to ask; and under Miri, whose memory is no system's.
+#[cfg(any(miri, not(any(target_os = "linux", target_vendor = "apple", windows))))]
 mod system {
     pub(super) fn own_stack() -> Option<(usize, usize)> {
         None
@@ -109,7 +109,7 @@ impl Map {
     }
 }
 
-#[cfg(all(test, any(target_os = "linux", target_vendor = "apple", windows)))]
+#[cfg(all(test, not(miri), any(target_os = "linux", target_vendor = "apple", windows)))]
 mod tests {
     use super::*;
 

@@ -26,7 +26,7 @@ pub(crate) unsafe fn snapshot(from: *const u8, len: usize) -> Vec<u8> {
 
 /// # Safety
 /// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: invariant 1: `rep movsb` copies exactly `rcx` bytes upwards (the direction flag is clear by the calling convention);
     // the caller vouches for both ranges. To the compiler the block may have written any bytes: they are initialised.
@@ -41,7 +41,7 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
 
 /// # Safety
 /// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", not(miri)))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: invariant 1: the loop copies exactly `len` bytes upwards; the caller vouches for both ranges. To the compiler the
     // block may have written any bytes: they are initialised.
@@ -62,13 +62,23 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
 
 /// # Safety
 /// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
-#[cfg(all(unix, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(all(unix, not(miri), not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     for start in (0..len).step_by(PEEK) {
         let bytes = peek(from.addr() + start, PEEK.min(len - start)).expect("the kernel reads a live value");
         // SAFETY: caller: it vouches for `to .. to + len`; `start + bytes.len()` does not exceed `len`.
         unsafe { to.add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
+}
+
+/// Miri knows which bytes are not initialised, and lets nobody look at them: there they are all zero.
+///
+/// # Safety
+/// `to .. to + len` is the caller's to write to.
+#[cfg(miri)]
+unsafe fn load(_: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: caller: the range is its own.
+    unsafe { to.write_bytes(0, len) };
 }
 
 #[cfg(not(any(unix, target_arch = "x86_64", target_arch = "aarch64")))]

@@ -11,13 +11,15 @@
 //! > ✗ a part of the hint that it must get
 //! ```
 
+use std::fs;
 use std::ops::Range;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use pulldown_cmark::{Event, HeadingLevel, Tag, TagEnd};
 
+use super::format;
 use crate::markdown::{self, Block};
-use crate::notebook::Exercise;
+use crate::notebook::{Exercise, Notebook};
 
 /// How many answers an exercise has at least.
 const RIGHT: usize = 2;
@@ -33,6 +35,16 @@ pub(super) struct Answer {
     pub(super) code: String,
     /// What the check must say, at least; `None` for a right answer, which gets a ✓.
     pub(super) hint: Option<String>,
+}
+
+/// The answers that are kept beside a notebook; none, if there is no such file.
+pub(super) fn of(notebook: &Notebook) -> Result<Vec<Answer>> {
+    let path = format::answers_of(&notebook.path);
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).with_context(|| format!("answers/{}.md", notebook.name))
 }
 
 /// Reads a file of answers.

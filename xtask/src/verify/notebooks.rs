@@ -16,6 +16,7 @@ use super::chosen;
 use super::folded;
 use super::format;
 use super::judge::{self, Failure, Places};
+use super::miri;
 use super::page;
 use super::terms::Terms;
 use super::trials::{self, Trials};
@@ -183,6 +184,7 @@ fn check_file(ui: &Ui, notebook: &Notebook, places: &Places, wish: Wish) -> Resu
             .extend(strangers.map(|name| Failure::whole(format!("answers/{}.md: there is no exercise `{name}`", notebook.name))));
     }
     missing.extend(answers::missing(&found, &exercises));
+    failures.extend(miri::check(notebook, &found));
     let folded = folded::all(notebook).unwrap_or_else(|error| {
         failures.push(Failure::whole(error.to_string()));
         Vec::new()

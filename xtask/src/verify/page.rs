@@ -6,7 +6,7 @@ use anyhow::Result;
 use percent_encoding::percent_decode_str;
 
 use super::judge::{Failure, Places, machine_path, no_verdict};
-use super::{format, mask, miri, shape};
+use super::{format, mask, shape};
 use crate::markdown;
 use crate::notebook::{Cell, FIRST_CELL, Kind, Notebook};
 
@@ -46,7 +46,6 @@ pub(super) fn check(notebook: &Notebook, folder: &Path, places: &Places) -> Resu
     if let Err(error) = notebook.exercises() {
         failures.push(Failure::whole(error.to_string()));
     }
-    failures.extend(miri::check(notebook));
     for cell in &notebook.cells {
         if cell.kind == Kind::Markdown {
             let what = |link| format!("its link leads nowhere: {link}");

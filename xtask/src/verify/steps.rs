@@ -137,7 +137,7 @@ pub(super) const FULL: &[Step] = &[
 const PATIENCE: (&str, &str) = ("PINLAB_PATIENCE", "30");
 
 /// Miri has neither timers as descriptors nor events that tell of levels, so `polling` is told to use `poll`, which the tests bring along.
-const MIRI_POLLER: &str = "--cfg polling_test_poll_backend";
+pub(super) const MIRI_POLLER: &str = "--cfg polling_test_poll_backend";
 
 /// The test that leaks on purpose: what a panic carries may panic in its own drop, and so on without end; then it is let be.
 const LEAKS: &str = "a_panic_payload_that_panics_when_dropped_stops_nothing";
@@ -153,13 +153,18 @@ pub(super) fn run(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
 
 /// The same, as many at a time as there are cores: most of them use one.
 pub(super) fn run_side_by_side(ui: &Ui, project: &Path, steps: &[Step]) -> Result<Tally> {
+    side_by_side(steps, |step| run_one(ui, project, step))
+}
+
+/// Does something with each of these, as many at a time as there are processors.
+pub(super) fn side_by_side<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<Tally> + Sync) -> Result<Tally> {
     let lanes = thread::available_parallelism().map_or(1, usize::from);
-    let rest = Mutex::new(steps.iter());
+    let rest = Mutex::new(items.iter());
     let next = || rest.lock().expect("no holder panics").next();
     let lane = || -> Result<Tally> {
         let mut tally = Tally::default();
-        while let Some(step) = next() {
-            tally.add(run_one(ui, project, step)?);
+        while let Some(item) = next() {
+            tally.add(work(item)?);
         }
         Ok(tally)
     };
@@ -167,7 +172,7 @@ pub(super) fn run_side_by_side(ui: &Ui, project: &Path, steps: &[Step]) -> Resul
         let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
         let mut tally = Tally::default();
         for lane in lanes {
-            tally.add(lane.join().expect("a step does not panic")?);
+            tally.add(lane.join().expect("no lane panics")?);
         }
         Ok(tally)
     })
@@ -192,7 +197,13 @@ fn run_one(ui: &Ui, project: &Path, step: &Step) -> Result<Tally> {
     }
     let mut command = Command::new(step.program);
     command.args(step.arguments).envs(step.environment.iter().copied()).current_dir(project).stdin(Stdio::null());
-    let finished = ui.run(step.name, &mut command)?;
+    // Some steps take an hour: what is wrong is told when it is found, and again at their end.
+    let failed = |line: &str| line.starts_with("test ") && line.ends_with(" ... FAILED");
+    let finished = ui.run_and(step.name, &mut command, |line| {
+        if failed(line) {
+            ui.say(format!("...   {}: {line}", step.name));
+        }
+    })?;
     let passed = finished.status.success();
     let tests = tests(&finished.output);
     let what = match tests.passed + tests.failed {
