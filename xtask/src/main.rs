@@ -94,7 +94,7 @@ enum Chore {
 struct Verify {
     #[command(subcommand)]
     part: Option<Part>,
-    /// Also what takes long: models of concurrency, sanitizers
+    /// Also what takes long: of the crates, models of concurrency, sanitizers, Miri; of notebooks, their cells under Miri, and changed at random
     #[arg(long, global = true)]
     full: bool,
     /// Open every notebook in a real browser, and not only two; with `notebooks`, besides running them
@@ -211,6 +211,19 @@ fn run(cli: Cli) -> Result<bool> {
                 }
             };
             verify::verify(project, &plan)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_count_wherever_they_stand() {
+        for words in [["cargo", "verify", "--full", "crate"], ["cargo", "verify", "crate", "--full"]] {
+            let Cli::Verify(verify) = Cli::parse_from(words) else { panic!("{words:?}") };
+            assert!(verify.full && matches!(verify.part, Some(Part::Crate)), "{words:?}");
         }
     }
 }

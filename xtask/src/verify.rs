@@ -38,7 +38,7 @@ use crate::ui::Ui;
 pub(crate) struct Plan {
     /// Formatting, lints, documentation and tests of both packages.
     pub(crate) crates: bool,
-    /// What takes long: the steps of [`steps::FULL`].
+    /// What takes long: of the crates the steps of [`steps::FULL`], of notebooks cells under Miri, and changed ones.
     pub(crate) full: bool,
     /// Run notebooks: all if the list is empty, else those whose names begin with one of these.
     pub(crate) notebooks: Option<Vec<String>>,
@@ -107,11 +107,15 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     if let Some(browser) = plan.browser {
         tally.add(browser::run(&ui, project, browser == Browser::All)?);
     }
-    if plan.full {
+    if plan.full && plan.crates {
         tally.add(steps::run_side_by_side(&ui, project, steps::FULL)?);
-        tally.add(miri::run(&ui, project, &[])?);
-        tally.add(mutator::run(&ui, project, &[], MUTATIONS, fastrand::u64(..))?);
-        tally.add(as_readers_do(&ui, project, fastrand::u64(..))?);
+    }
+    if let Some(wanted) = plan.notebooks.as_ref().filter(|_| plan.full) {
+        tally.add(miri::run(&ui, project, wanted)?);
+        tally.add(mutator::run(&ui, project, wanted, MUTATIONS, fastrand::u64(..))?);
+        if wanted.is_empty() {
+            tally.add(as_readers_do(&ui, project, fastrand::u64(..))?);
+        }
     }
     if !times.is_empty() {
         ui.say(format!("\n{times}"));
