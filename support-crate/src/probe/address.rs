@@ -5,6 +5,7 @@
 //! 2. Two addresses are equal when the numbers are; the region is what was found there when the address was taken.
 
 use super::map::{Map, Region};
+use crate::JoinHandle;
 use std::{cmp::Ordering, fmt, hash};
 
 /// An address and the [`Region`] it lies in.
@@ -52,6 +53,13 @@ impl Address {
     /// How many bytes this address lies beyond `origin`; negative when it lies before.
     pub fn offset_from(self, origin: Address) -> isize {
         self.address.wrapping_sub(origin.address).cast_signed()
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// The address of the task's allocation. It is the same for as long as the task exists.
+    pub fn task_address(&self) -> Address {
+        Address::of_ptr(self.task().address())
     }
 }
 

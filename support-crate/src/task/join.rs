@@ -2,8 +2,6 @@
 
 use super::TaskRef;
 use crate::foreign;
-#[cfg(feature = "probes")]
-use crate::probe::Address;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -47,10 +45,9 @@ impl<T> JoinHandle<T> {
         self.task.is_over()
     }
 
-    /// The address of the task's allocation. It is the same for as long as the task exists.
     #[cfg(feature = "probes")]
-    pub fn task_address(&self) -> Address {
-        Address::of_ptr(self.task.address())
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.task
     }
 
     /// Has this waker called at the end; whether the end has come.
