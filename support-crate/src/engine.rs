@@ -13,7 +13,8 @@
 //! * **IE1** An engine is in an `Rc`: only its thread has it. Other threads have its [`Remote`].
 //! * **IE2** The loop runs once at a time: while it does, driving the engine again panics. Outside of the loop an engine may be driven from anywhere,
 //!   be it a drop or a waker that an `abort` runs.
-//! * **IE3** While the loop runs the engine does not close: its `Runtime` is borrowed.
+//! * **IE3** While the loop runs the engine does not close: its `Runtime` is borrowed. (A process that ends inside of a task may drop one that is in a
+//!   thread-local all the same: then nothing is closed, and nothing freed.)
 
 mod clock;
 mod close;
@@ -89,6 +90,11 @@ impl Engine {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.tasks.remote.is_closed()
+    }
+
+    /// IE2.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.get()
     }
 
     pub(crate) fn recorder(&self) -> &Recorder {
@@ -190,9 +196,9 @@ impl Engine {
         !self.clock.is_turn_over() && !self.tasks.remote.inbox.has_mail() && self.tasks.take_main_ready()
     }
 
-    /// Polls tasks until the main one is woken, sleeping where there is nothing to do.
+    /// Polls tasks until the main one is woken, sleeping where there is nothing to do. `blocked` is the name of the main future's type.
     #[inline]
-    pub(crate) fn run_until_woken(&self, main: &TaskRef) -> Result<(), Stalled> {
+    pub(crate) fn run_until_woken(&self, main: &TaskRef, blocked: fn() -> &'static str) -> Result<(), Stalled> {
         loop {
             self.look_around();
             if self.tasks.take_main_ready() {
@@ -201,25 +207,27 @@ impl Engine {
             match self.tasks.pop() {
                 Some(task) if task == *main => return Ok(()),
                 Some(task) => self.poll_task(task),
-                None => self.idle(main)?,
+                None => self.idle(main, blocked)?,
             }
         }
     }
 
     /// Polls one task, if one is ready or becomes so at a look around; whether it did.
     pub(crate) fn poll_one(&self) -> bool {
-        if self.tasks.is_queue_empty() {
-            self.read_inbox();
-            self.fire_timers(self.clock.look());
-            self.fetch_ready_events();
-        } else {
+        if !self.tasks.is_queue_empty() {
             self.look_around();
         }
-        let before = self.clock.polls();
+        let (before, mut has_looked) = (self.clock.polls(), false);
         while self.clock.polls() == before {
             match self.tasks.pop() {
-                Some(task) => self.poll_task(task),
-                None => return false,
+                Some(task) => self.poll_task(task), // or not, if it is over
+                None if has_looked => return false,
+                None => {
+                    has_looked = true;
+                    self.read_inbox();
+                    self.fire_timers(self.clock.look());
+                    self.fetch_ready_events();
+                }
             }
         }
         true
@@ -240,8 +248,8 @@ impl Engine {
         };
     }
 
-    #[cold]
     /// Holds no reference to the task: the snapshot would take it for a waker.
+    #[cold]
     fn recorded<R>(&self, who: Who, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
         self.recorder().record(Step::Begin { task: who });
         let at_work = self.recorder().at_work(By::Task(who));
@@ -342,7 +350,7 @@ impl Engine {
 
     /// The queue is empty: sleep until that may have changed.
     #[cold]
-    fn idle(&self, main: &TaskRef) -> Result<(), Stalled> {
+    fn idle(&self, main: &TaskRef, blocked: fn() -> &'static str) -> Result<(), Stalled> {
         let next = self.timers.borrow_mut().next_deadline();
         let timeout = match next {
             None => None,
@@ -359,13 +367,13 @@ impl Engine {
         if timeout.is_none() && !sockets {
             self.read_inbox(); // a reference given back counts, even one that nobody was woken for
             if self.tasks.is_queue_empty() && !self.tasks.remote.inbox.has_mail() {
-                stall::check(self, main)?;
+                stall::check(self, main, blocked)?;
             }
         }
         let timeout = match timeout {
             Some(timeout) => Some(timeout),
             None => {
-                quiet::look_closer(self, main, sockets)?;
+                quiet::look_closer(self, sockets);
                 quiet::limit(self, sockets)
             }
         };

@@ -11,11 +11,12 @@
 //! * **IF3** A panic in it does not unwind through the engine. Of a poll, or the drop of a future, it becomes the task's result; elsewhere the panic
 //!   hook has reported it, and it goes no further.
 //!
-//! Cloning a waker is the exception: it is called where the caller's `Context` is at hand, before anything is borrowed, and a panic in it unwinds to
-//! that caller, as it would from any future.
+//! The waker of the caller's own `Context` is the exception: cloning it, calling it by reference, and dropping a clone that turns out not to be needed are
+//! done where it is at hand, with nothing borrowed, and a panic in them unwinds to that caller, as it would from any future.
 
 use std::any::Any;
 use std::future::Future;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -38,6 +39,11 @@ impl Drop for NoUnwind {
     fn drop(&mut self) {
         std::process::abort();
     }
+}
+
+/// Writes a line to stderr, if it can be written to: nobody who has something to say here may be ended by that (`eprintln!` panics).
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Polls a future; a panic is a result like another.
@@ -64,6 +70,12 @@ pub(crate) fn discard<T>(value: T) {
 /// Calls somebody else's waker: the others still have to be woken, whatever it does.
 pub(crate) fn wake(waker: Waker) {
     quietly(|| waker.wake());
+}
+
+/// The same in two steps, where it is to be expected that a waker finds its engine gone: one that panics, and panics again when it is dropped, would end the process.
+pub(crate) fn wake_and_discard(waker: Waker) {
+    quietly(|| waker.wake_by_ref());
+    discard(waker);
 }
 
 /// What a panic carries may panic in its own drop, and what that carries again. Past some depth that is taken for a joke, and its contents leak.

@@ -22,8 +22,8 @@
 //! * **IS1** A source is registered with the poller exactly while a side of it is armed. (One with nothing armed would
 //!   still be told of hang-ups, again and again.)
 //! * **IS2** A side with a waiter is armed.
-//! * **IS3** `ready` is a hint: it is cleared only when the system said `WouldBlock`, or a socket in level mode gave less than was asked for. While
-//!   it is clear, no operation is tried.
+//! * **IS3** `ready` is a hint: it is cleared only when the system said `WouldBlock`, when a socket in level mode gave less than was asked for, or when
+//!   somebody wants it told afresh. While it is clear, and the engine open, no operation is tried. A hint may come twice.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
@@ -143,6 +143,27 @@ impl Reactor {
     #[inline]
     pub(crate) fn is_ready(&self, key: usize, side: Side) -> bool {
         self.sources[key].sides[side as usize].ready
+    }
+
+    /// Whether an operation may be tried. When the engine has closed nothing hints at anything any more, so then each is.
+    #[inline]
+    pub(crate) fn may_try(&self, key: usize, side: Side) -> bool {
+        self.is_ready(key, side) || self.poller.is_none()
+    }
+
+    /// Forgets the hint, so that the system is asked afresh: the next wait does that in level mode; in edge mode (IS5) it has to be told, or it would not repeat
+    /// what it has said.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot watch the source.
+    pub(crate) fn ask_afresh(&mut self, key: usize, side: Side) -> io::Result<()> {
+        let source = &mut self.sources[key];
+        source.sides[side as usize].ready = false;
+        match &self.poller {
+            Some(poller) if matches!(source.mode, PollMode::Edge) => source.tell(poller, key, source.is_armed()),
+            _ => Ok(()),
+        }
     }
 
     /// The system said `WouldBlock` (IS3).
@@ -278,7 +299,7 @@ impl Reactor {
                     state.waiters.take(wakers);
                 }
             }
-            if error_only && matches!(source.mode, PollMode::Level) {
+            if error_only && poller.supports_edge() && matches!(source.mode, PollMode::Level) {
                 source.mode = PollMode::Edge; // IS5
                 let _ = source.tell(poller, event.key, source.is_armed());
             }
@@ -298,7 +319,11 @@ impl Reactor {
 
     /// The engine has closed: nothing is watched any more, and no descriptor of its own is left.
     pub(crate) fn close(&mut self) {
-        self.poller = None;
+        let Some(poller) = self.poller.take() else { return };
+        for (_, source) in self.sources.iter_mut().filter(|(_, source)| source.is_armed()) {
+            let _ = poller.delete(source.borrow()); // another thread may still have the poller, to notify it
+            source.sides.iter_mut().for_each(|side| side.armed = false);
+        }
     }
 }
 

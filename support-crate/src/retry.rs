@@ -63,7 +63,7 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// When polled again after it was ready, as an `async fn` does.
+/// When polled again after it was ready, as an `async fn` does; with a delay, as a [`Sleep`] does.
 #[pin_project]
 #[must_use = "a future does nothing unless it is awaited or polled"]
 pub struct Retry<F, Fut: TryFuture> {
@@ -92,8 +92,9 @@ impl Delay {
     fn pause(&mut self) -> Sleep {
         let whole = self.next.min(self.most);
         self.next = Duration::try_from_secs_f64(whole.as_secs_f64() * self.factor).unwrap_or(Duration::MAX);
-        let off = if self.jitter > 0.0 { self.jitter * random() } else { 0.0 };
-        self.handle.sleep(whole.mul_f64(1.0 - off))
+        let share = if self.jitter > 0.0 { 1.0 - self.jitter * random() } else { 1.0 };
+        // What is too long for a number of seconds is never, with a share off or without.
+        self.handle.sleep(Duration::try_from_secs_f64(whole.as_secs_f64() * share).unwrap_or(whole))
     }
 }
 

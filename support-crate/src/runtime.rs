@@ -137,7 +137,7 @@ impl Runtime {
                     break Ok(output);
                 }
                 if !engine.is_main_next()
-                    && let Err(stalled) = engine.run_until_woken(task)
+                    && let Err(stalled) = engine.run_until_woken(task, std::any::type_name::<F::IntoFuture>)
                 {
                     break Err(stalled.blocked_at::<F::IntoFuture>(Location::caller()));
                 }
@@ -256,7 +256,11 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        self.engine().close();
+        match self.engine().is_running() {
+            false => self.engine().close(),
+            // `exit` inside of a task drops what is in thread-locals: the loop's frames are still there (IE3).
+            true => std::mem::forget(self.handle.clone()),
+        }
     }
 }
 

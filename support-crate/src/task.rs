@@ -62,6 +62,7 @@ pub(crate) mod state;
 pub(crate) mod tasks;
 mod waker;
 
+use crate::foreign;
 use crate::observe::recorder::Who;
 use crate::sync::AtomicU32;
 use joiner::Joiner;
@@ -286,9 +287,9 @@ impl fmt::Debug for TaskRef {
 /// Something clones wakers in a loop and leaks them: stop before a count overflows.
 #[cold]
 fn too_many() -> ! {
-    eprintln!(
+    foreign::note(&format!(
         "pinlab: a task has {MAX_REFS} wakers: something clones them without end and never drops them; aborting before the count overflows"
-    );
+    ));
     std::process::abort()
 }
 

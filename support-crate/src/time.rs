@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// When polled after its runtime has been dropped: nothing would ever wake it.
+/// When polled after its runtime has been dropped, and before its deadline: nothing would ever wake it.
 #[must_use = "a future does nothing unless it is awaited or polled"]
 pub struct Sleep {
     engine: Rc<Engine>,
@@ -123,6 +123,10 @@ impl fmt::Debug for Sleep {
 ///
 /// The limit counts from the first poll: like every `async fn`, it does nothing before. A future that is ready at
 /// once costs no look at the clock.
+///
+/// # Panics
+///
+/// As a [`Sleep`] does.
 #[pin_project]
 #[must_use = "a future does nothing unless it is awaited or polled"]
 pub struct Timeout<F> {
@@ -190,6 +194,10 @@ impl From<Elapsed> for std::io::Error {
 ///
 /// The first comes one period after it was made. Each is due one period after the one before was *due*, so that
 /// delays do not add up; a reader that is late gets what it missed at once.
+///
+/// # Panics
+///
+/// As a [`Sleep`] does.
 #[must_use = "a stream does nothing unless it is polled"]
 #[derive(Debug)]
 pub struct Interval {

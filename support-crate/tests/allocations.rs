@@ -41,3 +41,16 @@ fn another_thread_is_not_counted_in() {
     });
     assert!(mine.count() < 100, "{mine}");
 }
+
+/// Each request fails, and adds half of what the counter can count: an allocator must not unwind.
+#[test]
+fn the_counter_passes_its_end_and_nothing_happens() {
+    let cost = count_allocations(|| {
+        let mut list: Vec<u8> = Vec::new();
+        for _ in 0..5 {
+            assert!(std::hint::black_box(&mut list).try_reserve_exact(isize::MAX as usize).is_err());
+        }
+        Box::new(7)
+    });
+    assert_eq!(cost.count(), 6);
+}

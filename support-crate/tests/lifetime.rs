@@ -171,17 +171,23 @@ fn a_task_with_too_many_wakers_ends_the_process_and_not_its_memory() {
     if std::env::var_os("PINLAB_TOO_MANY").is_none() {
         let program = std::env::current_exe().expect("this test");
         let name = "a_task_with_too_many_wakers_ends_the_process_and_not_its_memory";
-        let output = std::process::Command::new(program)
-            .args(["--exact", name, "--nocapture"])
-            .env("PINLAB_TOO_MANY", "")
-            .output()
-            .expect("this test can be started");
+        let mut command = std::process::Command::new(program);
+        command.args(["--exact", name, "--nocapture"]).env("PINLAB_TOO_MANY", "");
+        let output = command.output().expect("this test can be started");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
             !output.status.success() && said.contains("wakers: something clones them without end"),
             "{:?} {said}",
             output.status
         );
+        // It must end, too, where nothing can be said any more.
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::unix::process::ExitStatusExt;
+            let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+            let status = command.stderr(full).stdout(std::process::Stdio::null()).status().expect("this test can be started");
+            assert_eq!(status.signal(), Some(libc::SIGABRT), "{status:?}");
+        }
         return;
     }
     let rt = runtime();
@@ -197,6 +203,37 @@ fn a_task_with_too_many_wakers_ends_the_process_and_not_its_memory() {
         thread::spawn(forget_many).join().expect("no panic");
     }
     println!("three times {MOST} wakers, and nothing was said");
+}
+
+/// As many as there may be, all of another thread's, of a task that is over: the sum is as large as the number that is added.
+#[test]
+#[cfg_attr(miri, ignore = "counts to seventeen million")]
+fn as_many_wakers_as_there_may_be_of_a_task_that_is_over_are_counted_right() {
+    within(SOON, || {
+        let rt = runtime();
+        let keeps = Keeps::default();
+        let task = rt.spawn(keeps.clone());
+        rt.run_until_stalled();
+        let first = keeps.take().expect("polled");
+        let (first, kept) = thread::spawn(move || {
+            (0..(1_u32 << 24) - 2).for_each(|_| std::mem::forget(first.clone()));
+            let kept = first.clone();
+            (first, kept)
+        })
+        .join()
+        .expect("no panic");
+        task.abort();
+        drop((task, first));
+        let kept = thread::spawn(move || {
+            kept.wake_by_ref();
+            kept
+        })
+        .join()
+        .expect("no panic");
+        rt.run_until_stalled();
+        drop(kept.clone());
+        kept.wake_by_ref(); // it is still there
+    });
 }
 
 // ---- bug classes C13 to C20 ------------------------------------------------------------------------------------

@@ -105,3 +105,39 @@ fn nothing_is_said_that_nobody_asked_for() {
     let said = said("nothing_is_said_that_nobody_asked_for", None);
     assert!(!said.contains("pinlab:"), "{said}");
 }
+
+/// More stuck tasks than `join_all` awaits with one waker, and it is part of another future: nobody can know that it is not another thread that has those
+/// (see `Stalled`).
+#[test]
+fn stuck_tasks_in_a_combinator_are_told_by_a_note() {
+    if is_the_program() {
+        let rt = runtime();
+        let tasks: Vec<_> = (0..31).map(|_| rt.spawn(std::future::pending::<()>())).collect();
+        let all = async {
+            futures::future::join_all(tasks).await;
+        };
+        let end = receives_after(LONG);
+        rt.block_on(async {
+            futures::pin_mut!(all);
+            futures::future::select(all, end).await;
+        });
+        return;
+    }
+    let said = said("stuck_tasks_in_a_combinator_are_told_by_a_note", Some("0.1"));
+    assert_eq!(said.matches("pinlab: asleep for").count(), 1, "{said}");
+    assert!(said.contains("many stuck tasks through one combinator"), "{said}");
+}
+
+/// `exit` drops what is in thread-locals, a runtime among it, while that runtime's loop is running.
+#[test]
+fn a_process_may_end_inside_of_a_task() {
+    if is_the_program() {
+        thread_local! { static RT: pinlab::Runtime = runtime(); }
+        RT.with(|rt| {
+            drop(rt.spawn(std::future::pending::<()>()));
+            rt.block_on(async { std::process::exit(0) })
+        })
+    }
+    let said = said("a_process_may_end_inside_of_a_task", None);
+    assert!(!said.contains("panicked"), "{said}");
+}

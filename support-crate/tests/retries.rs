@@ -91,3 +91,20 @@ fn what_cannot_be_built_says_so() {
     assert!(says(&|| drop(delayed().growing(f64::NAN))).contains("do not shrink"));
     assert!(says(&|| drop(delayed().with_jitter(1.5))).contains("from 0 to 1"));
 }
+
+/// A pause without an end, as one that has grown beyond all numbers, is one that is waited for.
+#[test]
+fn a_pause_may_be_longer_than_a_number_of_seconds() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let retries = [
+            Retry::new(failing().0, 3).with_delay(&handle, Duration::MAX),
+            Retry::new(failing().0, 3).with_delay(&handle, Duration::MAX).with_jitter(0.5),
+            Retry::new(failing().0, 3).with_delay(&handle, Duration::from_nanos(1)).growing(1e30),
+        ];
+        for retry in retries {
+            assert!(rt.block_on(handle.timeout(20 * MS, retry)).is_err(), "it waits");
+        }
+    });
+}

@@ -364,3 +364,15 @@ fn stats_count_what_there_is() {
     let stats = rt.stats();
     assert_eq!((stats.polls, stats.parks, stats.tasks, stats.timers, stats.sources), (1, 0, 1, 1, 1));
 }
+
+/// A queue of tasks that are over is an empty one: who drives by hand still gets what is due.
+#[test]
+fn what_is_due_is_found_behind_a_task_that_is_over() {
+    let rt = runtime();
+    let sleeper = rt.spawn(rt.handle().sleep(MS));
+    rt.run_until_stalled();
+    thread::sleep(10 * MS);
+    rt.spawn(async {}).abort(); // queued, and over
+    assert_eq!(rt.run_until_stalled(), 1);
+    assert!(sleeper.is_finished());
+}

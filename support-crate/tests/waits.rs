@@ -242,41 +242,47 @@ fn options_of_sockets_have_methods_and_the_documented_defaults() {
 
 // ---- stalls that hide --------------------------------------------------------------------------------------------
 
-/// `join_all` of more than 30 awaits them through wakers of its own.
+/// `join_all` of more than thirty awaits each through a waker of that one's own.
 #[test]
-fn stuck_tasks_that_are_awaited_through_a_combinator_are_a_stall_however_many_they_are() {
+fn stuck_tasks_that_are_awaited_together_are_a_stall_however_many_they_are() {
+    use futures::future::{join_all, try_join_all};
     for tasks in [30, 31, 100] {
         within(SOON, move || {
             let rt = runtime();
-            let tasks: Vec<_> = (0..tasks).map(|_| rt.spawn(pending::<()>())).collect();
-            let stuck = tasks.len();
-            let stalled = rt.try_block_on(futures::future::join_all(tasks)).expect_err("none of them ends");
-            assert_eq!(stalled.waiting().len(), stuck + 1);
+            let stuck = || (0..tasks).map(|_| rt.spawn(pending::<()>())).collect::<Vec<_>>();
+            let stalled = rt.try_block_on(join_all(stuck())).expect_err("none of them ends");
+            assert_eq!(stalled.waiting().len(), tasks + 1);
+            let stalled = rt.try_block_on(try_join_all(stuck())).expect_err("none of them ends");
+            assert_eq!(stalled.waiting().len(), 2 * tasks + 1);
+            let spawned = rt.spawn(join_all(stuck()));
+            let stalled = rt.try_block_on(spawned).expect_err("nor that one");
+            assert_eq!(stalled.waiting().len(), 3 * tasks + 2);
         });
     }
 }
 
-/// The same, but a thread has a waker: no stall.
+/// `FuturesUnordered` does that with any future. From the engine's side they all look the same, but another thread may have one of those wakers: no stall.
 #[test]
-fn a_waker_in_another_thread_is_a_hope_beside_stuck_tasks_in_a_combinator() {
-    within(SOON, || {
-        let rt = runtime();
-        let mut all: FuturesUnordered<_> = (0..40).map(|_| rt.spawn(pending::<()>())).collect();
-        let (send, receive) = futures::channel::oneshot::channel();
-        let helper = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(2_500));
-            send.send(7)
-        });
-        let either = async {
-            let mut receive = receive.fuse();
-            futures::select! {
-                _ = all.next() => None,
-                got = receive => got.ok(),
+fn what_a_combinator_holds_may_be_another_thread_s() {
+    type Answer = Pin<Box<dyn Future<Output = Option<u32>>>>;
+    for stuck in [1, 40] {
+        within(SOON, move || {
+            let rt = runtime();
+            let (send, receive) = futures::channel::oneshot::channel();
+            let helper = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(2_500));
+                send.send(7)
+            });
+            let mut all: FuturesUnordered<Answer> = FuturesUnordered::new();
+            for _ in 0..stuck {
+                let task = rt.spawn(pending::<()>());
+                all.push(Box::pin(async move { task.await.ok().map(|()| 0) }));
             }
-        };
-        assert_eq!(rt.try_block_on(either).expect("a thread has a waker"), Some(7));
-        helper.join().expect("no panic").expect("received");
-    });
+            all.push(Box::pin(async move { receive.await.ok() }));
+            assert_eq!(rt.try_block_on(all.next()).expect("a thread has a waker"), Some(Some(7)));
+            helper.join().expect("no panic").expect("received");
+        });
+    }
 }
 
 #[test]
@@ -365,5 +371,108 @@ fn a_failed_attempt_is_dropped_before_the_pause() {
         assert_eq!(rt.block_on(retry.as_mut()), Err("no"));
         let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(retry.as_mut(), Waker::noop()).is_ready()));
         assert!(again.is_err(), "as an async fn does");
+    });
+}
+
+// ---- sources in edge mode ------------------------------------------------------------------------------------------
+
+/// A socket that was told that nobody is there, and is watched in edge mode since (IS5); the other end; and its own address.
+#[cfg(target_os = "linux")]
+async fn refused_once(handle: &pinlab::Handle) -> (Async<std::net::UdpSocket>, std::net::UdpSocket, std::net::SocketAddr) {
+    let theirs = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound"); // closed again
+    let ours = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    ours.connect(theirs).expect("loopback");
+    let address = ours.local_addr().expect("bound");
+    let ours = Async::new(handle, ours).expect("a socket");
+    ours.get_ref().send(b"?").expect("sent");
+    ours.readable().await.expect("an error is there");
+    assert!(ours.get_ref().recv(&mut [0; 8]).is_err(), "refused");
+    (ours, std::net::UdpSocket::bind(theirs).expect("it was free just now"), address)
+}
+
+/// What comes together with another thread's message is not thrown away: as an edge it would not come again.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_edge_that_comes_with_a_notification_is_not_lost() {
+    within(3 * SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (ours, theirs, address) = rt.block_on(refused_once(&handle));
+        for round in 0..2_000 {
+            let (send, receive) = futures::channel::oneshot::channel();
+            let theirs = theirs.try_clone().expect("a descriptor");
+            let helper = std::thread::spawn(move || {
+                std::thread::sleep(MILLISECOND); // the engine sleeps
+                theirs.send_to(b"x", address).expect("loopback");
+                send.send(()).expect("it is awaited");
+            });
+            let both = async { futures::join!(receive, ours.read_with(|socket| socket.recv(&mut [0; 8]))) };
+            let (told, read) = rt.block_on(handle.timeout(SOON, both)).unwrap_or_else(|_| panic!("lost in round {round}"));
+            assert_eq!((told, read.expect("a datagram")), (Ok(()), 1));
+            helper.join().expect("no panic");
+        }
+    });
+}
+
+/// Each call asks afresh, in edge mode, too; and one that is given up takes nothing from the next.
+#[cfg(target_os = "linux")]
+#[test]
+fn readable_is_told_again_in_edge_mode() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        rt.block_on(async {
+            let (ours, theirs, address) = refused_once(&handle).await;
+            for _ in 0..4 {
+                theirs.send_to(b"x", address).expect("loopback");
+            }
+            for _ in 0..2 {
+                handle.timeout(SOON, ours.readable()).await.expect("there is one").expect("watched");
+                assert_eq!(ours.get_ref().recv(&mut [0; 8]).expect("a datagram"), 1);
+            }
+            let _ = ours.readable().now_or_never(); // given up
+            for _ in 0..2 {
+                let read = ours.read_with(|socket| socket.recv(&mut [0; 8]));
+                assert_eq!(handle.timeout(SOON, read).await.expect("there is one").expect("a datagram"), 1);
+            }
+        });
+    });
+}
+
+// ---- a runtime that is gone ----------------------------------------------------------------------------------------
+
+/// What can be read at once still is, also by one that had to wait before.
+#[test]
+fn what_is_there_can_be_read_when_the_runtime_is_gone() {
+    within(SOON, || {
+        let rt = runtime();
+        let (mut ours, mut theirs) = tcp_pair(&rt.handle());
+        let mut bytes = [0; 4];
+        assert!(ours.read(&mut bytes).now_or_never().is_none(), "nothing is there");
+        drop(rt);
+        theirs.write_all(b"x").expect("loopback");
+        std::thread::sleep(20 * MILLISECOND);
+        assert_eq!(pinlab::block_on(ours.read(&mut bytes)).expect("one byte is there"), 1);
+        let error = pinlab::block_on(ours.read(&mut bytes)).expect_err("it would have to wait");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        drop(theirs);
+        std::thread::sleep(20 * MILLISECOND);
+        assert_eq!(pinlab::block_on(ours.read(&mut bytes)).expect("the end"), 0);
+    });
+}
+
+/// A task of another runtime waits for a socket of this one, and finds that it is gone.
+#[test]
+fn who_waits_for_a_runtime_that_is_dropped_is_woken() {
+    within(SOON, || {
+        let (here, there) = (runtime(), runtime());
+        let (mut stream, _theirs) = tcp_pair(&there.handle());
+        let sleep = there.handle().sleep(Duration::from_secs(3600));
+        let reader = here.spawn(async move { stream.read(&mut [0; 4]).await.map_err(|error| error.kind()) });
+        let sleeper = here.spawn(sleep);
+        here.run_until_stalled();
+        drop(there);
+        assert_eq!(here.block_on(reader).expect("it ends"), Err(std::io::ErrorKind::NotConnected));
+        assert!(here.block_on(sleeper).expect_err("a sleep of a runtime that is gone panics").is_panic());
     });
 }

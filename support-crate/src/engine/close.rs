@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::foreign;
+use crate::task::has_ended;
 
 impl Engine {
     /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
@@ -11,10 +12,14 @@ impl Engine {
             self.tasks.abort(&main);
         }
         self.tasks.cancel_all();
+        let mut others = Vec::new();
         loop {
             let sleepers = self.timers.borrow_mut().clear();
             let waiters = self.reactor.borrow_mut().clear();
-            sleepers.into_iter().chain(waiters).for_each(foreign::discard);
+            for waker in sleepers.into_iter().chain(waiters) {
+                // All tasks of this engine are over.
+                if has_ended(&waker) { foreign::discard(waker) } else { others.push(waker) }
+            }
             if self.tasks.is_queue_empty() {
                 break;
             }
@@ -27,6 +32,8 @@ impl Engine {
         self.tasks.remote.set_closed();
         self.reactor.borrow_mut().close();
         self.tasks.let_go();
+        // Tasks of another engine wait here, too. They are to find that this one is gone.
+        others.into_iter().for_each(foreign::wake_and_discard);
         std::mem::forget(whole);
     }
 }

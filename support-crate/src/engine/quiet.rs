@@ -1,19 +1,16 @@
 //! What an engine does that has slept for long with nothing armed that is sure to wake it.
 //!
-//! Some stalls cannot be seen at once: a waker may be held by somebody who waits for the very task that it wakes. So after [`LOOK_AFTER`] without any event
-//! the engine looks closer, once for each such silence. Any waker may be called at any time; so it calls those that it holds itself, and looks who is left:
+//! Poll-style waiters of sockets do not say when they give up. So after [`LOOK_AFTER`] without any event, once for each such silence, all of them are woken; who
+//! still waits comes back, and then there is something to wait for.
 //!
-//! * Poll-style waiters of sockets do not say when they give up. All are woken; who still waits comes back, and then there is something to wait for.
-//! * Somebody may await a task through a waker of its own (`join_all` of many does). Those are called, and pass the wake on. If then no task's waker is left that
-//!   anybody else could call, there was never anybody else: the engine has stalled. To be sure, that is done twice, with the polls that it causes in between.
-//!
-//! What remains is what cannot be known, such as a future that owns the sender for which it waits. Then a note says, once, who waits and what that means.
+//! What remains is what cannot be known. A future may own the sender for which it waits. And a combinator with wakers of its own (`FuturesUnordered`,
+//! `join_all` of many) may hold stuck tasks only, or one more future whose waker another thread has: from here both mostly look the same (see `stall`). Then a note says, once, who
+//! waits and what that means.
 
 use super::Engine;
-use super::stall::{self, Stalled};
+use super::stall;
 use crate::foreign;
 use crate::observe::names::short_name;
-use crate::task::TaskRef;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -39,8 +36,8 @@ pub(super) struct Quiet {
     happened: Cell<u64>,
     /// Since when nothing has, and at what count.
     since: Cell<Option<(Instant, u64)>>,
-    /// At which count the engine has looked closer, and how often.
-    looked: Cell<(u64, u32)>,
+    /// At which count the engine has looked closer.
+    looked: Cell<u64>,
     note_after: Cell<Option<Duration>>,
     has_noted: Cell<bool>,
 }
@@ -50,7 +47,7 @@ impl Quiet {
         Self {
             happened: Cell::new(1),
             since: Cell::new(None),
-            looked: Cell::new((0, 0)),
+            looked: Cell::new(0),
             note_after: Cell::new(default_note()),
             has_noted: Cell::new(false),
         }
@@ -79,10 +76,9 @@ impl Quiet {
         }
     }
 
-    /// How often the engine has looked closer in this silence.
-    fn looks(&self) -> u32 {
-        let (at, looks) = self.looked.get();
-        if at == self.happened.get() { looks } else { 0 }
+    /// Whether the engine has looked closer in this silence.
+    fn has_looked(&self) -> bool {
+        self.looked.get() == self.happened.get()
     }
 }
 
@@ -93,44 +89,32 @@ pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
     }
     let quiet = &engine.quiet;
     let lasts = quiet.lasts();
-    let look = (quiet.looks() == 0).then_some(LOOK_AFTER);
-    let note = quiet.note_after.get().filter(|_| !sockets && !quiet.has_noted.get());
-    let next = [look, note].into_iter().flatten().min()?;
+    let next = match sockets {
+        true => (!quiet.has_looked()).then_some(LOOK_AFTER),
+        false => quiet.note_after.get().filter(|_| !quiet.has_noted.get()),
+    }?;
     Some(next.saturating_sub(lasts).max(Duration::from_millis(1)))
 }
 
 /// The queue is empty, and no timer is armed: if it has been quiet for long, looks closer. It may have woken tasks when it returns.
-pub(super) fn look_closer(engine: &Engine, main: &TaskRef, sockets: bool) -> Result<(), Stalled> {
+pub(super) fn look_closer(engine: &Engine, sockets: bool) {
     let quiet = &engine.quiet;
     if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
-        return Ok(());
+        return;
     }
-    let (lasts, looks) = (quiet.lasts(), quiet.looks());
-    if lasts >= LOOK_AFTER && (looks == 0 || looks == 1 && !sockets) {
-        quiet.looked.set((quiet.happened.get(), looks + 1));
-        if sockets {
+    let lasts = quiet.lasts();
+    if sockets {
+        if lasts >= LOOK_AFTER && !quiet.has_looked() {
+            quiet.looked.set(quiet.happened.get());
             let wakers = engine.reactor().take_anybody();
             wakers.into_iter().for_each(foreign::wake);
-            return Ok(());
         }
-        if engine.tasks.wake_joiners() {
-            let checked = stall::check(engine, main);
-            if looks == 1 {
-                return checked;
-            } else if checked.is_ok() {
-                quiet.looked.set((quiet.happened.get(), 2)); // somebody else has a waker: that was it
-            }
-            return Ok(());
-        }
-    }
-    if !sockets
-        && engine.tasks.is_queue_empty()
+    } else if engine.tasks.is_queue_empty()
         && quiet.note_after.get().is_some_and(|after| lasts >= after)
         && !quiet.has_noted.replace(true)
     {
-        eprintln!("{}", note(engine, lasts));
+        foreign::note(&note(engine, lasts));
     }
-    Ok(())
 }
 
 /// Who waits, and what that means.
@@ -160,7 +144,8 @@ fn note(engine: &Engine, lasts: Duration) -> String {
     let _ = write!(
         note,
         "Only another thread can call one of them now. If none will, this waits for ever: as a future does that owns the sender it \
-         receives from, or that wants a lock which it holds itself. (Runtime::note_after(None) silences this.)"
+         receives from, that wants a lock which it holds itself, or that awaits many stuck tasks through one combinator. (Runtime::note_after(None) silences \
+         this.)"
     );
     note
 }

@@ -1,15 +1,19 @@
 //! A stall: an engine that can never make progress again says so, instead of hanging.
 
 use super::Engine;
+use crate::JoinHandle;
 use crate::observe::names::short_name;
 use crate::show;
 use crate::task::TaskRef;
+use futures::future::{JoinAll, TryJoinAll};
+use std::any::type_name;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Ready;
 use std::panic::Location;
 
-/// Nothing is ready and nothing is armed. If, besides, nobody outside holds a waker, nothing can ever happen.
-pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
+/// Nothing is ready and nothing is armed. If, besides, nobody outside holds a waker, nothing can ever happen. `blocked` is the name of the main future's type.
+pub(super) fn check(engine: &Engine, main: &TaskRef, blocked: fn() -> &'static str) -> Result<(), Stalled> {
     // A waker that waits for another task's output is no hope by itself: that task has to move first. But if there are more wakers
     // than outputs that anybody waits for, some of them wait for something else. That takes few steps to see, and is the rule.
     // One that waits for an instant that never comes is none either.
@@ -35,14 +39,30 @@ pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
     for data in engine.timers().never() {
         *awaiting.entry(data).or_default() += 1;
     }
+    // One that awaits handles only has its waker itself: it passes on the wakes of those that it gave to them, and they were counted above.
+    let own = |task: &TaskRef| usize::from(awaits_handles_only(if task == main { blocked() } else { (task.who().name)() }));
     let is_hope = |task: &TaskRef| {
+        let in_vain = |task: &TaskRef| awaiting.get(&task.address()).copied().unwrap_or(0);
         (!task.is_over() && !task.is_main() || task == main)
-            && task.wakers() > awaiting.get(&task.address()).copied().unwrap_or(0)
+            && task.wakers() > in_vain(task)
+            && task.wakers() > in_vain(task) + own(task) // asks for names: only then
     };
     if engine.tasks.any(is_hope) {
         return Ok(());
     }
     Err(report(engine, main))
+}
+
+/// Whether a future with this name awaits join handles and nothing else: then nobody but their tasks' ends has the wakers that it makes of its own.
+fn awaits_handles_only(name: &str) -> bool {
+    let before_bracket = |name: &'static str| name.split('<').next().unwrap_or(name);
+    let combinators = [type_name::<JoinAll<Ready<()>>>(), type_name::<TryJoinAll<Ready<Result<(), ()>>>>()];
+    combinators.into_iter().any(|combinator| {
+        let inside = name.strip_prefix(before_bracket(combinator)).and_then(|rest| rest.strip_prefix('<'));
+        inside
+            .and_then(|inside| inside.strip_prefix(before_bracket(type_name::<JoinHandle<()>>())))
+            .is_some_and(|rest| rest.starts_with('<'))
+    })
 }
 
 /// All that wait, the main future first, then the oldest.
@@ -63,14 +83,14 @@ fn report(engine: &Engine, main: &TaskRef) -> Stalled {
 ///
 /// # When it can be given
 ///
-/// At once, when the engine itself knows of every waker that there is: those of its timers and sockets, those that wait for a task's end, and none else.
+/// At once, when the engine itself knows of every waker that there is: those of its timers and sockets, those that wait for a task's end, and none else. A `join_all`
+/// or `try_join_all` of more than thirty futures makes wakers of its own: those are known if they are all of [`JoinHandle`]s, and it is what was spawned or blocked on.
 ///
-/// After a second, when some are held by what it can call to find out: a read that was given up (`AsyncRead` has no way to say so), or tasks that
-/// are awaited through wakers of a combinator's own, as in a `join_all` of many.
+/// After a second, when some are held by what it can call to find out: a read that was given up (`AsyncRead` has no way to say so).
 ///
 /// Never, when a waker is held by something else, because that could be another thread's: a channel whose sender the waiting future owns itself, a lock that
-/// it holds already, a `FuturesUnordered` of futures that wait for nothing, two tasks that hold each other's wakers. Then the engine waits; see
-/// [`Runtime::note_after`](crate::Runtime::note_after).
+/// it holds already, two tasks that hold each other's wakers; nor when a combinator with wakers of its own holds more than join handles (`FuturesUnordered`, a large
+/// `join_all`), or is part of another future. Then the engine waits; see [`Runtime::note_after`](crate::Runtime::note_after).
 #[derive(Clone, Debug)]
 pub struct Stalled {
     waiting: Vec<Waiting>,

@@ -98,7 +98,7 @@ impl<T: AsSource> Async<T> {
     }
 
     async fn ready(&self, side: Side) -> io::Result<()> {
-        self.handle.engine().reactor().clear_ready(self.key, side); // the hint may be stale
+        self.handle.engine().reactor().ask_afresh(self.key, side)?; // the hint may be stale
         let waiting = Waiting::new(self, side);
         std::future::poll_fn(|cx| {
             if self.handle.engine().reactor().is_ready(self.key, side) {
@@ -137,7 +137,7 @@ impl<T: AsSource> Async<T> {
     ) -> Poll<io::Result<R>> {
         let engine = self.handle.engine();
         loop {
-            if !engine.reactor().is_ready(self.key, side) {
+            if !engine.reactor().may_try(self.key, side) {
                 return self.poll_wait(side, waiter, cx).map(Err);
             }
             if !engine.may_go_on() {
@@ -145,7 +145,10 @@ impl<T: AsSource> Async<T> {
                 return Poll::Pending;
             }
             match operation(self.get_ref()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => engine.reactor().clear_ready(self.key, side),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    engine.reactor().clear_ready(self.key, side);
+                    return self.poll_wait(side, waiter, cx).map(Err);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return Poll::Ready(result),
             }

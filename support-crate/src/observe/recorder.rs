@@ -209,12 +209,15 @@ impl Recording {
         if let Step::End { done } = step {
             return self.complete(at, done);
         }
-        if let Step::Begin { task } = step {
-            self.last_polled = Some(self.lane(task));
-        }
         if self.entries.len() >= MOST_STEPS {
+            if let Step::Begin { task } = step {
+                self.last_polled = self.lanes.get(&task.id).copied(); // no new one: nothing grows any more (IL3)
+            }
             self.left_out += 1;
             return;
+        }
+        if let Step::Begin { task } = step {
+            self.last_polled = Some(self.lane(task));
         }
         let what = match step {
             Step::Main { task, name } => {

@@ -35,32 +35,36 @@ thread_local! {
 pub struct CountingAllocator;
 
 // SAFETY: every call goes to `System` as it is (invariant 1). Counting neither allocates nor unwinds: the counter is a
-// constant-initialised `Cell` without a destructor.
+// constant-initialised `Cell` without a destructor, and wraps where it is full.
 unsafe impl GlobalAlloc for CountingAllocator {
     // SAFETY: caller: what `GlobalAlloc::alloc` asks for.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(|a| Allocations { count: a.count + 1, bytes: a.bytes + layout.size(), ..a });
+        note(|a| Allocations { count: a.count.wrapping_add(1), bytes: a.bytes.wrapping_add(layout.size()), ..a });
         // SAFETY: caller: the promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     // SAFETY: caller: what `GlobalAlloc::alloc_zeroed` asks for.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(|a| Allocations { count: a.count + 1, bytes: a.bytes + layout.size(), ..a });
+        note(|a| Allocations { count: a.count.wrapping_add(1), bytes: a.bytes.wrapping_add(layout.size()), ..a });
         // SAFETY: caller: the promises are passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     // SAFETY: caller: what `GlobalAlloc::realloc` asks for.
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(|a| Allocations { count: a.count + 1, bytes: a.bytes + size, freed: a.freed + 1 });
+        note(|a| Allocations {
+            count: a.count.wrapping_add(1),
+            bytes: a.bytes.wrapping_add(size),
+            freed: a.freed.wrapping_add(1),
+        });
         // SAFETY: caller: the promises are passed on.
         unsafe { System.realloc(old, layout, size) }
     }
 
     // SAFETY: caller: what `GlobalAlloc::dealloc` asks for.
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        note(|a| Allocations { freed: a.freed + 1, ..a });
+        note(|a| Allocations { freed: a.freed.wrapping_add(1), ..a });
         // SAFETY: caller: the promises are passed on.
         unsafe { System.dealloc(old, layout) }
     }
@@ -125,5 +129,10 @@ pub fn count_allocations<R>(work: impl FnOnce() -> R) -> Allocations {
     let result = black_box(work());
     let after = COUNTED.get();
     drop(result);
-    Allocations { count: after.count - before.count, bytes: after.bytes - before.bytes, freed: after.freed - before.freed }
+    // The counters are of all that the thread has ever asked for, also in vain: they may have passed their end, and begun anew.
+    Allocations {
+        count: after.count.wrapping_sub(before.count),
+        bytes: after.bytes.wrapping_sub(before.bytes),
+        freed: after.freed.wrapping_sub(before.freed),
+    }
 }

@@ -48,7 +48,7 @@ impl std::error::Error for Unfinished {}
 /// ```
 ///
 /// # Panics
-/// If the line begins with neither mark, or no thread can be started.
+/// If the line begins with neither mark, no thread can be started, or this thread is panicking.
 pub fn check(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) {
     println!("{}", line(limit, trial));
 }
@@ -72,7 +72,7 @@ fn line(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) -> Str
 /// If it panics, or is not done in time.
 ///
 /// # Panics
-/// If no thread can be started.
+/// If no thread can be started, or this thread is panicking.
 pub fn in_time<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unfinished> {
     let (done, result) = mpsc::channel();
     let hook = take_hook();

@@ -110,12 +110,16 @@ impl Film {
         Self::roll(&mut Pinned(pin!(future), Some(layout)), layout.body.clone(), None)
     }
 
-    /// Polls a future so many times, woken or not, or to its end if that comes first.
+    /// Polls a future so many times (once at least, 64 times at most), woken or not, or to its end if that comes first.
     pub fn polled<F: Future>(future: F, times: usize) -> Self {
         Self::roll(&mut Pinned(pin!(future), None), None, Some(times))
     }
 
     /// Films a future that sleeps, connects or spawns: an engine drives it.
+    ///
+    /// # Panics
+    ///
+    /// As [`Runtime::block_on`] does when it is called inside a task of the same runtime.
     ///
     /// ```
     /// use pinlab::prelude::*;

@@ -1,9 +1,11 @@
 //! Reading memory that Rust's types say nothing about: padding, places that were moved out of, a stranger's pointee.
 //!
 //! Invariants:
-//! 1. `snapshot` reads only memory that its caller vouches for. The load is made in assembly (x86-64, AArch64) or by
+//! 1. `snapshot` reads only memory that its caller vouches for: it is allocated and mapped. The load is made in assembly (x86-64, AArch64) or by
 //!    the kernel (elsewhere): padding and moved-out bytes are uninitialised to the compiler, and a typed read of
-//!    them as integers would be undefined behaviour. What an assembly load returns is some fixed byte.
+//!    them as integers would be undefined behaviour. What an assembly load returns is some fixed byte. By the letter of the models a read of what somebody
+//!    has borrowed exclusively, or writes at the same time, is not allowed to Rust code, nor so to assembly that stands for some. It is made all the same, as a
+//!    debugger makes it: its bytes are shown, and nothing else ever depends on them.
 //! 2. `peek` may be handed any address. Only the kernel touches it, and an address that is not mapped is an error code
 //!    and not a crash.
 

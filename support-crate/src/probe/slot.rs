@@ -284,6 +284,9 @@ impl<O: 'static> FutureSlot<O> {
     }
 
     /// A vacant slot with room for a future of up to `bytes` bytes.
+    ///
+    /// # Panics
+    /// If there is no such room in the address space.
     pub fn with_room(bytes: usize) -> Self {
         Self { place: Place::new(bytes, Self::ALIGN), tenant: None, last: None }
     }

@@ -48,7 +48,7 @@ pub async fn woken_by_a_thread(time: Duration) -> usize {
 /// Calls each waker that comes. It does not sleep meanwhile, so as to be in time; when `time` is over twice it does: then a wake was lost.
 fn call_each(wakers: &Receiver<Waker>, time: Duration) {
     let start = Instant::now();
-    while start.elapsed() < 2 * time {
+    while start.elapsed() < time.saturating_mul(2) {
         match wakers.try_recv() {
             Ok(waker) => waker.wake(),
             Err(TryRecvError::Empty) => hint::spin_loop(),

@@ -67,8 +67,11 @@ pub struct XRay {
 impl XRay {
     /// Copies the bytes of a value: any value, of any size, padding included.
     ///
-    /// The copy is of this moment. A value that another thread changes meanwhile (through an atomic, say) may be
-    /// caught half-way.
+    /// The copy is of this moment, and made from outside, as a debugger's is: no rule of the language says what it must be where somebody may write at the
+    /// same time. A value that another thread changes meanwhile, or what a lock or a `RefCell` has lent out exclusively, is shown as it was, as it is, or half-way.
+    ///
+    /// # Panics
+    /// On processors for which there is no assembly load (32-bit ones on Unix), when the process has no descriptor left.
     pub fn of<T: ?Sized>(value: &T) -> Self {
         // SAFETY: invariant 1 of `memory`: a reference vouches for `size_of_val` allocated bytes for as long as it lives.
         unsafe { Self::of_bytes(std::ptr::from_ref(value).cast(), size_of_val(value), align_of_val(value), type_name(value)) }

@@ -29,8 +29,8 @@ impl EventBuffer {
         #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         if let Some(notified) = self.linux.wait(poller, timeout)? {
             if notified {
-                // Only `polling` can reset its own notification; its wait brings the other events once more.
-                self.linux.list.clear();
+                // Only `polling` can reset its own notification. Its wait may bring other events once more, which is a hint that comes twice (IS3); what has
+                // come as an edge (IS5) does not come again, so nothing is thrown away.
                 poller.wait(&mut self.portable, Some(Duration::ZERO))?;
             }
             return Ok(());
@@ -46,7 +46,10 @@ impl EventBuffer {
         #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         self.linux.drain(&mut each);
         self.portable.iter().for_each(|event| {
-            let error_only = event.is_err() == Some(true) && !event.is_interrupt();
+            // On Linux an error that stays is seen by the other way, which knows more about it.
+            let error_only = !cfg!(all(target_os = "linux", not(polling_test_poll_backend)))
+                && event.is_err() == Some(true)
+                && !event.is_interrupt();
             each(event, error_only);
         });
     }

@@ -31,8 +31,8 @@ impl<T> JoinHandle<T> {
         Self { task, local: PhantomData }
     }
 
-    /// Drops the task's future now, or, if it is being polled at this moment, right after that poll. The
-    /// handle then gives a [`JoinError`] for which [`JoinError::is_cancelled`] holds. Does nothing to a
+    /// Drops the task's future now, or, if it is being polled at this moment, right after that poll, if that is not its last one. The
+    /// handle then gives a [`JoinError`] for which [`JoinError::is_cancelled`] holds, or, if that drop panics, one with the panic. Does nothing to a
     /// task that is complete, or whose future is being dropped at this moment.
     pub fn abort(&self) {
         if let Some(tasks) = self.task.hold() {
@@ -40,7 +40,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Whether the output (or the error) is there to be taken.
+    /// Whether the task is over: its output (or the error) is there to be taken, or was taken.
     pub fn is_finished(&self) -> bool {
         self.task.is_over()
     }

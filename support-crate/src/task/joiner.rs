@@ -43,11 +43,6 @@ impl Joiner {
         !self.0.get().is_null()
     }
 
-    /// Whether it is the waker of something else than a task.
-    pub(super) fn is_foreign(&self) -> bool {
-        boxed(self.0.get()).is_some()
-    }
-
     /// The data pointer of the waker that is there.
     pub(super) fn data(&self) -> Option<*const ()> {
         let word = NonNull::new(self.0.get())?.as_ptr();

@@ -132,7 +132,7 @@ unsafe fn replace_future<F: Future>(stage: *mut Stage<F>, mut output: Result<F::
     };
     // SAFETY: IT6: as above; the future is gone. Nothing between the drop and this can unwind.
     unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) };
-    foreign::discard(unwanted);
+    foreign::discard(unwanted); // the phase still says that the future is being dropped: nobody touches the place (IT6)
 }
 
 /// # Safety

@@ -13,8 +13,8 @@
 //! |---|---|---|
 //! | `Free` | nothing: the memory is no task's | the engine's memory |
 //! | `Idle` | the future | the engine's thread: to begin a poll or a drop |
-//! | `Polling` | the future, which is being polled; when it is done, its drop | that poll alone |
-//! | `Cancelling` | the future, which is being dropped | that drop alone |
+//! | `Polling` | the future, which is being polled; when it is done, its drop, and then the output | that poll alone |
+//! | `Cancelling` | the future, which is being dropped, and then the output | that drop alone |
 //! | `Done` | the output | the join handle, while there is one; else the end of the task |
 //! | `Empty` | nothing | nobody |
 //!
@@ -206,10 +206,12 @@ impl State {
         self.0.get() / REF
     }
 
-    /// Those that are the engine's own: of a future that is not over, of a main task's place, of the queue's entry; and the join handle's.
+    /// Those that are the engine's own: of a future that is not over, of a main task's place, of the queue's entry, of a poll; and the join handle's.
     pub(super) fn own_refs(&self) -> u32 {
         let engine = if self.is_over() { 0 } else { 1 + u32::from(self.is_main()) };
-        engine + u32::from(self.has(QUEUED)) + u32::from(self.is_joined())
+        // While it is polled, that poll has the reference of the queue's entry.
+        let polled = u32::from(self.phase() == Phase::Polling);
+        engine + polled + u32::from(self.has(QUEUED)) + u32::from(self.is_joined())
     }
 
     #[inline]
@@ -227,7 +229,8 @@ impl State {
     pub(super) fn merge(&self, change: i32) -> bool {
         let fits = self.refs().checked_add_signed(change).is_some_and(|refs| refs <= MAX_REFS);
         if fits {
-            self.0.set(self.0.get().wrapping_add_signed(change * REF as i32));
+            // Whatever the signs: the sum fits, so it is right although its parts wrap.
+            self.0.set(self.0.get().wrapping_add((change as u32).wrapping_mul(REF)));
         }
         fits
     }

@@ -241,19 +241,6 @@ impl Tasks {
         former
     }
 
-    /// Calls those who await a task through a waker that is not a task's; whether there were any. Who still awaits it comes again.
-    pub(crate) fn wake_joiners(&self) -> bool {
-        let mut awaited = self.all();
-        awaited.retain(|task| task.header().joiner.is_foreign());
-        for task in &awaited {
-            // Foreign code: whatever came before in this loop may have changed it.
-            if let Some(waker) = self.swap_joiner(task, None) {
-                foreign::wake(waker);
-            }
-        }
-        !awaited.is_empty()
-    }
-
     // ---- all of them -----------------------------------------------------------------------------------------
 
     /// How many join handles are being awaited.
