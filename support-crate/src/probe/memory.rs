@@ -76,7 +76,7 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
 /// Miri knows which bytes are not initialised, and lets nobody look at them: there they are all zero.
 ///
 /// # Safety
-/// `to .. to + len` is the caller's to write to.
+/// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
 #[cfg(miri)]
 unsafe fn load(_: *const u8, to: *mut u8, len: usize) {
     // SAFETY: caller: the range is its own.
