@@ -92,11 +92,6 @@ impl Engine {
         self.tasks.remote.is_closed()
     }
 
-    /// IE2.
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.get()
-    }
-
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.tasks.recorder
     }
@@ -214,9 +209,7 @@ impl Engine {
 
     /// Polls one task, if one is ready or becomes so at a look around; whether it did.
     pub(crate) fn poll_one(&self) -> bool {
-        if !self.tasks.is_queue_empty() {
-            self.look_around();
-        }
+        self.look_around();
         let (before, mut has_looked) = (self.clock.polls(), false);
         while self.clock.polls() == before {
             match self.tasks.pop() {

@@ -256,11 +256,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        match self.engine().is_running() {
-            false => self.engine().close(),
-            // `exit` inside of a task drops what is in thread-locals: the loop's frames are still there (IE3).
-            true => std::mem::forget(self.handle.clone()),
-        }
+        self.handle.engine.close();
     }
 }
 

@@ -369,9 +369,10 @@ fn stats_count_what_there_is() {
 #[test]
 fn what_is_due_is_found_behind_a_task_that_is_over() {
     let rt = runtime();
-    let sleeper = rt.spawn(rt.handle().sleep(MS));
+    let time = patient(20 * MS);
+    let sleeper = rt.spawn(rt.handle().sleep(time));
     rt.run_until_stalled();
-    thread::sleep(10 * MS);
+    thread::sleep(2 * time);
     rt.spawn(async {}).abort(); // queued, and over
     assert_eq!(rt.run_until_stalled(), 1);
     assert!(sleeper.is_finished());

@@ -3,10 +3,15 @@
 use super::Engine;
 use crate::foreign;
 use crate::task::has_ended;
+use std::rc::Rc;
 
 impl Engine {
     /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self: &Rc<Self>) {
+        if self.running.get() {
+            std::mem::forget(self.clone()); // `exit` inside of a task drops what is in thread-locals: the loop's frames are still there (IE3)
+            return;
+        }
         let whole = foreign::NoUnwind;
         if let Some(main) = self.main.take() {
             self.tasks.abort(&main);
