@@ -1,7 +1,7 @@
 //! The least executor there is: one future, one thread, no queue.
 
 use crate::engine::quiet;
-use crate::foreign;
+use crate::show;
 use std::cell::RefCell;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
@@ -101,7 +101,7 @@ fn sleep(signal: &Signal) {
                 return;
             }
         }
-        foreign::note(&format!(
+        show::to_stderr(&format!(
             "pinlab: block_on has slept for {:.0} s. It drives one future and nothing else: only another thread can wake it. A JoinHandle or a sleep of a \
              Runtime that nobody drives will not: give those to Runtime::block_on.",
             limit.as_secs_f64()

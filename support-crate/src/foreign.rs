@@ -16,7 +16,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -39,11 +38,6 @@ impl Drop for NoUnwind {
     fn drop(&mut self) {
         std::process::abort();
     }
-}
-
-/// Writes a line to stderr, if it can be written to: nobody who has something to say here may be ended by that (`eprintln!` panics).
-pub(crate) fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Polls a future; a panic is a result like another.

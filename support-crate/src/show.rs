@@ -23,6 +23,11 @@ pub use text::{MONO, SANS, Type, elide, escape};
 
 use std::{fmt::Write as _, io::Write as _};
 
+/// Writes a line to stderr, if it can be written to: who has something to say is not to be ended by that (`eprintln!` panics).
+pub(crate) fn to_stderr(line: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+}
+
 /// Hands one result to the notebook kernel in several forms: `(mime type, content)`. The front end shows the richest
 /// that it can; to a plain terminal it is noise.
 ///

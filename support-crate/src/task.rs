@@ -62,8 +62,8 @@ pub(crate) mod state;
 pub(crate) mod tasks;
 mod waker;
 
-use crate::foreign;
 use crate::observe::recorder::Who;
+use crate::show;
 use crate::sync::AtomicU32;
 use joiner::Joiner;
 use memory::Chunk;
@@ -287,7 +287,7 @@ impl fmt::Debug for TaskRef {
 /// Something clones wakers in a loop and leaks them: stop before a count overflows.
 #[cold]
 fn too_many() -> ! {
-    foreign::note(&format!(
+    show::to_stderr(&format!(
         "pinlab: a task has {MAX_REFS} wakers: something clones them without end and never drops them; aborting before the count overflows"
     ));
     std::process::abort()

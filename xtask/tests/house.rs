@@ -1,9 +1,9 @@
 //! The house of the support crate, as ARCHITECTURE.md has it: rooms that import downwards only, and files of the engine that one can read at a time.
 
+mod common;
+
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
 
 /// The most lines that a file of the engine has.
 const LINES: usize = 400;
@@ -14,26 +14,15 @@ const PROBES: [&str; 3] = ["probe", "pictures", "show"];
 /// Models that are tests, of a room above them.
 const MODELS: &str = "sync/models.rs";
 
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder").join("support-crate/src")
-}
-
-/// Each file by its path in `src`, with its room: the folder, or the file of its name.
+/// Each file by its path in `src`, with its room (the folder, or the file of its name) and its text.
 fn files() -> Vec<(String, String, String)> {
-    let (mut folders, mut files) = (vec![source()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(source()).unwrap().to_string_lossy().replace('\\', "/");
-                let room = name.split(['/', '.']).next().unwrap().to_owned();
-                files.push((name, room, fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    files
+    const SOURCE: &str = "support-crate/src";
+    let file = |(name, text): (String, String)| {
+        let name = name[SOURCE.len() + 1..].to_owned();
+        let room = name.split(['/', '.']).next().unwrap().to_owned();
+        (name, room, text)
+    };
+    common::sources(&[SOURCE]).into_iter().map(file).collect()
 }
 
 /// For each room, those that it names: by `crate::room`, or by what the crate's root takes from it.

@@ -1,11 +1,13 @@
 //! Each `unsafe` of the support crate and of the kernel names what it rests on: an invariant by its id or number, or, where no invariant is concerned, one of
 //! the two words that the register in ARCHITECTURE.md explains. And the register lists the ids that the files' heads state, no others.
 
+mod common;
+
+use common::{project, sources};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 const FOLDERS: [&str; 2] = ["support-crate/src", "kernel/src"];
@@ -17,29 +19,6 @@ struct Known {
     ids: BTreeSet<String>,
     /// The numbers of the invariants at the heads of files, by the files' names: `memory` is `…/memory.rs`.
     numbers: BTreeMap<String, BTreeSet<String>>,
-}
-
-fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace's folder")
-}
-
-/// All sources of the two folders: the path from the project on, and the text.
-fn sources() -> Vec<(String, String)> {
-    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| project().join(folder)).collect();
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(project()).unwrap().to_string_lossy().replace('\\', "/");
-                sources.push((name, fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    sources.sort();
-    sources
 }
 
 /// The lines at a file's top that are its documentation.
@@ -154,7 +133,7 @@ fn faults(file: &str, source: &str, known: &Known) -> Vec<String> {
 
 #[test]
 fn each_unsafe_names_what_it_rests_on() {
-    let sources = sources();
+    let sources = sources(&FOLDERS);
     let known = known(register(&fs::read_to_string(project().join("ARCHITECTURE.md")).unwrap()), &sources);
     let wrong: Vec<String> = sources.iter().flat_map(|(file, source)| faults(file, source, &known)).collect();
     assert!(wrong.is_empty(), "{} of `unsafe`:\n{}", wrong.len(), wrong.join("\n"));
@@ -165,7 +144,7 @@ fn the_register_lists_the_ids_that_the_heads_state() {
     let stated = Regex::new(r"^\* \*\*(I[A-Z]\d+)\*\* ").unwrap();
     let listed = register(&fs::read_to_string(project().join("ARCHITECTURE.md")).unwrap());
     let mut heads: BTreeMap<String, String> = BTreeMap::new();
-    for (file, source) in &sources() {
+    for (file, source) in &sources(&FOLDERS) {
         for found in head(source).filter_map(|line| stated.captures(line)) {
             let before = heads.insert(found[1].to_owned(), file.clone());
             assert_eq!(before, None, "{} is stated twice, also in {file}", &found[1]);

@@ -11,6 +11,7 @@ use super::Engine;
 use super::stall;
 use crate::foreign;
 use crate::observe::names::short_name;
+use crate::show;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -113,7 +114,7 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) {
         && quiet.note_after.get().is_some_and(|after| lasts >= after)
         && !quiet.has_noted.replace(true)
     {
-        foreign::note(&note(engine, lasts));
+        show::to_stderr(&note(engine, lasts));
     }
 }
 

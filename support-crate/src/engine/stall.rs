@@ -180,3 +180,23 @@ impl std::error::Error for Stalled {}
 pub(super) fn is_notebook() -> bool {
     std::env::var_os("EVCXR_IS_RUNTIME").is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_combinator_of_handles_alone_is_known() {
+        type Other = Ready<Result<(), ()>>;
+        assert!(awaits_handles_only(type_name::<JoinAll<JoinHandle<()>>>()));
+        assert!(awaits_handles_only(type_name::<TryJoinAll<JoinHandle<u8>>>()));
+        for other in [
+            type_name::<JoinAll<Other>>(),
+            type_name::<JoinAll<Box<JoinHandle<()>>>>(),
+            type_name::<JoinHandle<()>>(),
+            type_name::<Other>(),
+        ] {
+            assert!(!awaits_handles_only(other), "{other}");
+        }
+    }
+}

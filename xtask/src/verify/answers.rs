@@ -48,7 +48,7 @@ pub(super) fn of(notebook: &Notebook) -> Result<Vec<Answer>> {
 }
 
 /// Reads a file of answers.
-pub(super) fn parse(text: &str) -> Result<Vec<Answer>> {
+fn parse(text: &str) -> Result<Vec<Answer>> {
     let headings = headings(text);
     let blocks = markdown::blocks(text);
     let quotes = quotes(text);

@@ -175,9 +175,9 @@ fn check_file(ui: &Ui, notebook: &Notebook, places: &Places, wish: Wish) -> Resu
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         missing
             .extend(format::check_markdown(&text, &notebook.name)?.into_iter().map(|(place, what)| format!("{place}: {what}")));
-        match answers::parse(&text) {
+        match answers::of(notebook) {
             Ok(answers) => found = answers,
-            Err(error) => failures.push(Failure::whole(format!("answers/{}.md: {error}", notebook.name))),
+            Err(error) => failures.push(Failure::whole(format!("{error:#}"))),
         }
         let strangers = answers::strangers(&found, &exercises).into_iter();
         failures

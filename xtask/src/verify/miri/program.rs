@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Of a cell with a `compiles!` the program is what stands in the last one: the kernel's compiler makes a program of that, too. Commands to the kernel
-//! are left out: the crates are those of the first cell.
+//! are left out: the crates are those that these cells and the first one name.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -60,7 +60,8 @@ pub(super) fn all(notebook: &Notebook, answers: &[Answer]) -> Result<Vec<Program
         let place = || format!("{}, {}", notebook.name, cell.label());
         let needs = needs(notebook, cell).with_context(place)?;
         let mut add = |title: String, features: &str, cells: &[&str], gets_its_tick| {
-            let (crates, body) = (crates(notebook.code().next().into_iter().chain(needs.iter().copied())), together(cells));
+            let (crates, body) =
+                (crates(notebook.code().next().into_iter().chain(needs.iter().copied()).chain([cell])), together(cells));
             programs.push(Program { title, crates, features: features.to_owned(), body, claims_to_be_sound, gets_its_tick });
         };
         let mut cells: Vec<&str> = needs.iter().map(|cell| cell.source.as_str()).collect();
