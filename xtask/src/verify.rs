@@ -3,6 +3,7 @@
 //! Each check is one line, `ok` or `FAILED`, with its time; a failed one is followed by what was seen. The last line is
 //! always `N passed, N failed` and nothing else.
 
+mod again;
 mod answers;
 mod bless;
 mod book;

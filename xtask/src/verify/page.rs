@@ -6,7 +6,7 @@ use anyhow::Result;
 use percent_encoding::percent_decode_str;
 
 use super::judge::{Failure, Places, machine_path, no_verdict};
-use super::{format, mask, shape};
+use super::{again, format, mask, shape};
 use crate::markdown;
 use crate::notebook::{Cell, FIRST_CELL, Kind, Notebook};
 
@@ -100,6 +100,10 @@ pub(super) fn missing(notebook: &Notebook) -> Result<Vec<String>> {
             missing.push(format!("{}: a prediction without its answer", text.label()));
         }
         missing.extend(mislabelled(&text.source));
+    }
+    for cell in notebook.code() {
+        let kept = again::kept(&cell.source);
+        missing.extend(kept.map(|line| format!("{}: it runs only once: a named item must stand above `{line}`", cell.label())));
     }
     let form = format::check(notebook)?;
     missing.extend(form.iter().take(SHOWN).map(|(place, what)| format!("{place}: {what}")));
