@@ -366,7 +366,9 @@ impl Engine {
         let timeout = match timeout {
             Some(timeout) => Some(timeout),
             None => {
-                quiet::look_closer(self, sockets);
+                if quiet::look_closer(self, sockets) {
+                    return Ok(());
+                }
                 quiet::limit(self, sockets)
             }
         };

@@ -85,7 +85,7 @@ impl Quiet {
 
 /// The engine is about to sleep with no timer armed. For how long at most, before it should come here again?
 pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
-    if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
+    if cfg!(pinlab_loom) || sockets && !engine.reactor().may_all_be_gone() {
         return None;
     }
     let quiet = &engine.quiet;
@@ -97,11 +97,12 @@ pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
     Some(next.saturating_sub(lasts).max(Duration::from_millis(1)))
 }
 
-/// The queue is empty, and no timer is armed: if it has been quiet for long, looks closer. It may have woken tasks when it returns.
-pub(super) fn look_closer(engine: &Engine, sockets: bool) {
+/// The queue is empty, and no timer is armed: if it has been quiet for long, looks closer. Whether it has woken anybody: then foreign code has run, and nothing is
+/// as it was.
+pub(super) fn look_closer(engine: &Engine, sockets: bool) -> bool {
     let quiet = &engine.quiet;
-    if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
-        return;
+    if cfg!(pinlab_loom) || sockets && !engine.reactor().may_all_be_gone() {
+        return false;
     }
     let lasts = quiet.lasts();
     if sockets {
@@ -109,6 +110,7 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) {
             quiet.looked.set(quiet.happened.get());
             let wakers = engine.reactor().take_anybody();
             wakers.into_iter().for_each(foreign::wake);
+            return true;
         }
     } else if engine.tasks.is_queue_empty()
         && quiet.note_after.get().is_some_and(|after| lasts >= after)
@@ -116,6 +118,7 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) {
     {
         show::to_stderr(&note(engine, lasts));
     }
+    false
 }
 
 /// Who waits, and what that means.
