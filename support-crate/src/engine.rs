@@ -230,7 +230,7 @@ impl Engine {
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return; // it is over, or being dropped
+            return self.clock.skip_poll(); // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
