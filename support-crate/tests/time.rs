@@ -319,8 +319,9 @@ fn whoever_waits_for_a_time_of_a_runtime_that_goes_while_the_waker_is_cloned_pan
         static RT: RefCell<Option<Runtime>> = const { RefCell::new(None) };
     }
     type Waits = Pin<Box<dyn Future<Output = ()>>>;
+    type Make = fn(&Handle) -> Waits;
     const HOUR: Duration = Duration::from_secs(3600);
-    let kinds: [(&str, fn(&Handle) -> Waits); 6] = [
+    let kinds: [(&str, Make); 6] = [
         ("a sleep", |handle| Box::pin(handle.sleep(HOUR))),
         ("a sleep without an end", |handle| Box::pin(handle.sleep(Duration::MAX))),
         ("a sleep that waits already", |handle| {
