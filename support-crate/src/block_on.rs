@@ -2,7 +2,7 @@
 
 use crate::engine::quiet;
 use crate::show;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -32,17 +32,35 @@ impl Wake for Signal {
     }
 }
 
-impl Signal {
-    fn new() -> (Arc<Self>, Waker) {
-        let signal = Arc::new(Self { woken: AtomicBool::new(false), thread: thread::current() });
-        (signal.clone(), Waker::from(signal))
+type Pair = (Arc<Signal>, Waker);
+
+thread_local! {
+    /// The signal of the last call, for the next one: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
+    /// an earlier call wakes this thread once too often, as any waker may.
+    static SPARE: Cell<Option<Pair>> = const { Cell::new(None) };
+}
+
+/// A signal, in the frame of the call that uses it. A poll is lent its waker, and `exit` inside of the poll drops what a thread-local owns, though a thread
+/// that the future has started may be calling that waker: so the spare place is empty meanwhile.
+struct Used(Option<Pair>);
+
+impl Used {
+    #[inline]
+    fn begin() -> Self {
+        // None is there in the first call, in a nested one (neither is to eat the other's wakes), and when the thread is ending.
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        Self(Some(spare.unwrap_or_else(|| {
+            let signal = Arc::new(Signal { woken: AtomicBool::new(false), thread: thread::current() });
+            (signal.clone(), Waker::from(signal))
+        })))
     }
 }
 
-thread_local! {
-    /// A signal to use again and again: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
-    /// an earlier call wakes this thread once too often, as any waker may.
-    static SIGNAL: RefCell<(Arc<Signal>, Waker)> = RefCell::new(Signal::new());
+impl Drop for Used {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = SPARE.try_with(|spare| spare.set(self.0.take()));
+    }
 }
 
 /// Runs one future to its end on this thread, which sleeps while the future waits. There are no tasks, no timers and no
@@ -59,19 +77,10 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     // The output is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
     let output;
     {
-        let mut future = pin!(future.into_future());
-        let usual = SIGNAL.try_with(|signal| {
-            let signal = signal.try_borrow_mut().ok()?;
-            Some(drive(future.as_mut(), &signal.0, &signal.1))
-        });
-        output = match usual {
-            Ok(Some(output)) => output,
-            // Nested, or the thread is ending: a signal of its own, so that neither eats the other's wakes.
-            Ok(None) | Err(_) => {
-                let (signal, waker) = Signal::new();
-                drive(future, &signal, &waker)
-            }
-        };
+        let future = pin!(future.into_future());
+        let used = Used::begin();
+        let (signal, waker) = used.0.as_ref().expect("there until it is dropped");
+        output = drive(future, signal, waker);
     }
     output
 }

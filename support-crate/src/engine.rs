@@ -133,10 +133,10 @@ impl Engine {
         self.clock.has_passed(instant)
     }
 
-    /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run.
+    /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run. Outside of the loop it has no end.
     #[inline]
     pub(crate) fn may_go_on(&self) -> bool {
-        self.clock.may_go_on()
+        !self.running.get() || self.clock.may_go_on()
     }
 
     // ---- the loop --------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ impl Engine {
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return; // it is over, or being dropped
+            return self.clock.skip_poll(); // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.

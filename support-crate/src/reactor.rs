@@ -28,7 +28,7 @@
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
-//!   mode: such a source is watched in edge mode from then on.
+//!   mode: such a source is watched in edge mode from then on. (On Linux and Android: no other poller tells such an error apart and has that mode.)
 
 mod events;
 mod waiters;
@@ -370,8 +370,11 @@ impl Source {
     fn tell(&self, poller: &Poller, key: usize, was_armed: bool) -> io::Result<()> {
         let interest = Event::new(key, self.sides[0].armed, self.sides[1].armed);
         match (was_armed, self.is_armed()) {
-            // SAFETY: it is removed before the descriptor is closed (IS4).
-            (false, true) => unsafe { poller.add_with_mode(self.raw, interest, self.mode) },
+            (false, true) => {
+                // SAFETY: it is removed before the descriptor is closed (IS4).
+                let added = unsafe { poller.add_with_mode(self.raw, interest, self.mode) };
+                added.inspect_err(|_| drop(poller.delete(self.borrow()))) // where it fails half-way (kqueue, IOCP), the poller has kept the number
+            }
             (true, true) => poller.modify_with_mode(self.borrow(), interest, self.mode),
             (true, false) => poller.delete(self.borrow()),
             (false, false) => Ok(()),

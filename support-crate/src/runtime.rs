@@ -41,6 +41,12 @@ use std::time::{Duration, Instant};
 /// a waker that runs because a handle outside of them aborts a task; a future that is being dropped is not polled by that.
 ///
 /// The names are those that readers know from Tokio and smol; `run_until_stalled` is the futures crate's.
+///
+/// # Turns
+///
+/// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, what was ready at once
+/// 128 times in one poll (an operation on a socket, a sleep whose time has come) is `Pending` the next time, and has called its waker. Outside of the loop, where
+/// a future is polled by hand or by another executor, nothing of the kind is counted.
 pub struct Runtime {
     handle: Handle,
 }
@@ -298,12 +304,12 @@ impl Handle {
         self.engine.tasks.spawn(future.into_future(), Location::caller())
     }
 
-    /// A future that is done after this time. It counts from now. None at all is over at once, and [`Duration::MAX`] never.
+    /// A future that is done after this time. It counts from now. None at all is over at once (see [`Runtime`], "Turns"), and [`Duration::MAX`] never.
     pub fn sleep(&self, time: Duration) -> Sleep {
         Sleep::after(self.engine.clone(), time)
     }
 
-    /// A future that is done at this instant: at once if it has passed.
+    /// A future that is done at this instant: at once if it has passed (as [`Handle::sleep`] says).
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         Sleep::until(self.engine.clone(), Some(deadline))
     }

@@ -7,7 +7,9 @@ mod common;
 
 use common::{Gate, SOON, runtime, within};
 use futures::channel::oneshot;
+use std::future::poll_fn;
 use std::process::Command;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -139,5 +141,38 @@ fn a_process_may_end_inside_of_a_task() {
         })
     }
     let said = said("a_process_may_end_inside_of_a_task", None);
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// The same in the free `block_on`, while another thread calls the waker that the future was lent: the waker stays as good as the poll.
+#[test]
+fn a_process_may_end_inside_of_the_free_block_on_while_a_thread_has_its_waker() {
+    /// Made before anything of the crate's, so it goes after that. What was given back by then is used again, with what is no address.
+    struct Last;
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let used: Vec<_> = (0..64).map(|_| Box::new([0x4141_4141_4141_4100_u64; 4])).collect();
+            thread::sleep(Duration::from_millis(200));
+            drop(std::hint::black_box(used));
+        }
+    }
+    thread_local! { static LAST: Last = const { Last }; }
+    if is_the_program() {
+        LAST.with(|_| ());
+        pinlab::block_on(poll_fn(|cx| -> Poll<()> {
+            let waker = cx.waker();
+            thread::scope(|scope| {
+                scope.spawn(move || -> () {
+                    loop {
+                        waker.wake_by_ref();
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                });
+                thread::sleep(Duration::from_millis(20));
+                std::process::exit(0)
+            })
+        }));
+    }
+    let said = said("a_process_may_end_inside_of_the_free_block_on_while_a_thread_has_its_waker", None);
     assert!(!said.contains("panicked"), "{said}");
 }

@@ -3,12 +3,14 @@
 mod common;
 
 use common::{SOON, poll, runtime, tcp_pair, within};
+#[cfg(unix)]
+use futures::AsyncWriteExt;
 use futures::stream::FuturesUnordered;
 use futures::{AsyncRead, AsyncReadExt, FutureExt, StreamExt};
 use pinlab::{Async, Retry, TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Waker;
@@ -307,6 +309,17 @@ fn options_of_sockets_have_methods_and_the_documented_defaults() {
             stream.set_linger(Some(Duration::from_secs(2)))?;
             assert_eq!(stream.linger()?, Some(Duration::from_secs(2)));
             stream.set_linger(None)?;
+            assert_eq!(stream.linger()?, None);
+            stream.set_linger(Some(Duration::ZERO))?;
+            assert_eq!(stream.linger()?, Some(Duration::ZERO));
+            // Whole seconds, and none that is not asked for: that would be a reset.
+            stream.set_linger(Some(MILLISECOND))?;
+            assert_eq!(stream.linger()?, Some(Duration::from_secs(1)));
+            stream.set_linger(Some(Duration::MAX))?;
+            assert!(stream.linger()?.is_some_and(|time| time >= Duration::from_secs(300)));
+            stream.set_linger(Some(Duration::from_secs(1 << 32)))?;
+            assert!(stream.linger()?.is_some_and(|time| time >= Duration::from_secs(300)));
+            stream.set_linger(None)?;
             stream.set_keepalive(Some(Duration::from_secs(30)))?;
             stream.set_recv_buffer_size(1 << 16)?;
             stream.set_send_buffer_size(1 << 16)?;
@@ -318,6 +331,24 @@ fn options_of_sockets_have_methods_and_the_documented_defaults() {
         assert!(!udp.broadcast().expect("an option"));
         udp.set_broadcast(true).expect("an option");
         assert!(udp.peer_addr().is_err(), "not connected");
+    });
+}
+
+#[cfg(unix)] // elsewhere the system closes no non-blocking socket that lingers
+#[test]
+fn a_socket_that_lingers_for_less_than_a_second_loses_nothing() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, mut theirs) = tcp_pair(&rt.handle());
+        stream.set_linger(Some(500 * MILLISECOND)).expect("a TCP socket");
+        rt.block_on((&stream).write_all(&[7; 1 << 16])).expect("there is room");
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            std::thread::sleep(20 * MILLISECOND);
+            theirs.read_to_end(&mut got).map(|_| got.len())
+        });
+        drop(stream);
+        assert_eq!(reader.join().expect("no panic").expect("no reset"), 1 << 16);
     });
 }
 
@@ -573,5 +604,42 @@ fn who_waits_for_a_runtime_that_is_dropped_is_woken() {
         drop(there);
         assert_eq!(here.block_on(reader).expect("it ends"), Err(std::io::ErrorKind::NotConnected));
         assert!(here.block_on(sleeper).expect_err("a sleep of a runtime that is gone panics").is_panic());
+    });
+}
+
+/// A connection that nobody could watch stays with the system, for whoever takes the listener back.
+#[test]
+fn a_listener_takes_no_connection_when_its_runtime_is_gone() {
+    within(SOON, || {
+        let rt = runtime();
+        let listener = TcpListener::bind(&rt.handle(), "127.0.0.1:0").expect("loopback");
+        let mut client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
+        client.write_all(b"x").expect("loopback");
+        std::thread::sleep(20 * MILLISECOND);
+        drop(rt);
+        let error = pinlab::block_on(listener.accept()).expect_err("nobody could watch it");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        let error = pinlab::block_on(listener.incoming().next()).expect("never ends").expect_err("nor here");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        let (mut taken, _) = listener.into_inner().accept().expect("it is still there");
+        taken.set_nonblocking(false).expect("open");
+        taken.read_exact(&mut [0]).expect("one byte");
+    });
+}
+
+/// Nor does anybody connect for a runtime that is gone.
+#[test]
+fn nobody_is_called_for_a_runtime_that_is_gone() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        drop(rt);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let error = pinlab::block_on(TcpStream::connect(&handle, address)).expect_err("nobody could watch it");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        listener.set_nonblocking(true).expect("open");
+        std::thread::sleep(20 * MILLISECOND);
+        assert_eq!(listener.accept().expect_err("nobody").kind(), std::io::ErrorKind::WouldBlock);
     });
 }

@@ -248,7 +248,7 @@ impl Tasks {
         self.joiners.get()
     }
 
-    /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, but neither take nor give references.
+    /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, and take references, but give none back: that could free a block.
     pub(crate) fn any(&self, mut is_it: impl FnMut(&TaskRef) -> bool) -> bool {
         self.memory.borrow().any(|header| {
             // SAFETY: IM3, IM8: a block in use stays so at least until the memory is no longer borrowed; IT8: not dropped, so not counted.
