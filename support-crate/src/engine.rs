@@ -133,10 +133,10 @@ impl Engine {
         self.clock.has_passed(instant)
     }
 
-    /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run. Outside of the loop it has no end.
+    /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run.
     #[inline]
     pub(crate) fn may_go_on(&self) -> bool {
-        !self.running.get() || self.clock.may_go_on()
+        self.clock.may_go_on()
     }
 
     // ---- the loop --------------------------------------------------------------------------------------------

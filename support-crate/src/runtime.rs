@@ -45,8 +45,8 @@ use std::time::{Duration, Instant};
 /// # Turns
 ///
 /// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, what was ready at once
-/// 128 times in one poll (an operation on a socket, a sleep whose time has come) is `Pending` the next time, and has called its waker. Outside of the loop, where
-/// a future is polled by hand or by another executor, nothing of the kind is counted.
+/// 128 times in one poll (an operation on a socket, a sleep whose time has come) is `Pending` the next time, and has called its waker. Where a future is
+/// polled by hand or by another executor, the engine does not know one poll from the next: there each 129th in a row is `Pending`, whoever asks.
 pub struct Runtime {
     handle: Handle,
 }
