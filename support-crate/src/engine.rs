@@ -25,7 +25,7 @@ mod snapshot;
 pub(crate) mod stall;
 
 use crate::foreign;
-use crate::observe::recorder::{By, Recorder, Step, Who};
+use crate::observe::recorder::{By, Recorder, Step};
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
 use crate::sync::{park_timeout, thread};
@@ -180,17 +180,18 @@ impl Engine {
         }
     }
 
-    /// Polls one task, if one is ready or becomes so at a look around; which.
-    pub(crate) fn poll_one(&self) -> Option<Who> {
+    /// Polls one task, if one is ready or becomes so at a look around; what is to be told of it, looked at before.
+    #[inline]
+    pub(crate) fn poll_one<T>(&self, tell: impl Fn(&TaskRef) -> T) -> Option<T> {
         self.look_around();
         let (before, mut has_looked) = (self.clock.polls(), false);
         loop {
             match self.tasks.pop() {
                 Some(task) => {
-                    let who = task.who();
+                    let told = tell(&task);
                     self.poll_task(task); // or not, if it is over
                     if self.clock.polls() != before {
-                        return Some(who);
+                        return Some(told);
                     }
                 }
                 None if has_looked => return None,

@@ -5,7 +5,6 @@
 
 use crate::engine::Engine;
 use crate::engine::stall::Stalled;
-use crate::observe::recorder::Who;
 use crate::observe::snapshot::{Snapshot, Step};
 use crate::observe::timeline::Timeline;
 use crate::task::TaskRef;
@@ -179,13 +178,8 @@ impl Runtime {
     /// If it is called inside a task of the same runtime.
     #[track_caller]
     pub fn tick(&self) -> bool {
-        self.poll_one().is_some()
-    }
-
-    #[track_caller]
-    fn poll_one(&self) -> Option<Who> {
         let _running = self.engine().enter();
-        self.engine().poll_one()
+        self.engine().poll_one(|_| ()).is_some()
     }
 
     /// The same, and what there is then: at most one poll, and the engine's state after it. Begins to record, if that is not on; what was spawned before is
@@ -197,7 +191,10 @@ impl Runtime {
     #[track_caller]
     pub fn step(&self) -> Step {
         self.record_on();
-        let polled = self.poll_one();
+        let polled = {
+            let _running = self.engine().enter();
+            self.engine().poll_one(TaskRef::who)
+        };
         self.record_on(); // the task may have stopped that
         Step { polled: polled.map(|who| self.engine().recorder().number(who)), state: self.engine().snapshot() }
     }
