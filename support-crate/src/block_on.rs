@@ -1,7 +1,7 @@
 //! The least executor there is: one future, one thread, no queue.
 
 use crate::engine::quiet;
-use crate::show;
+use crate::show::{self, text::brief};
 use std::cell::Cell;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
@@ -67,7 +67,7 @@ impl Drop for Used {
 /// sockets: something else must wake it. May be nested.
 ///
 /// It cannot tell whether anybody will: a future that nobody wakes blocks for ever. [`Runtime::try_block_on`](crate::Runtime::try_block_on)
-/// can. In a notebook it writes a note to stderr after some seconds of sleep; [`Runtime::note_after`](crate::Runtime::note_after) says more.
+/// can. In a notebook it writes a note to stderr, once, after some seconds of sleep; [`Runtime::note_after`](crate::Runtime::note_after) says more.
 ///
 /// ```
 /// assert_eq!(pinlab::block_on(async { 6 * 7 }), 42);
@@ -88,21 +88,22 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
 #[inline]
 fn drive<F: Future>(mut future: Pin<&mut F>, signal: &Signal, waker: &Waker) -> F::Output {
     let mut cx = Context::from_waker(waker);
+    let mut has_noted = false;
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
         if !signal.woken.swap(false, Ordering::Acquire) {
-            sleep(signal);
+            sleep(signal, &mut has_noted);
         }
     }
 }
 
-/// Until woken. If that takes long, a note says what the usual mistake is.
+/// Until woken. If that takes long, a note says what the usual mistake is, once.
 #[cold]
-fn sleep(signal: &Signal) {
+fn sleep(signal: &Signal, has_noted: &mut bool) {
     let woken = || signal.woken.swap(false, Ordering::Acquire);
-    if let Some(limit) = quiet::default_note() {
+    if !*has_noted && let Some(limit) = quiet::default_note() {
         let since = Instant::now();
         while since.elapsed() < limit {
             thread::park_timeout(limit.saturating_sub(since.elapsed()));
@@ -110,10 +111,11 @@ fn sleep(signal: &Signal) {
                 return;
             }
         }
+        *has_noted = true;
         show::to_stderr(&format!(
-            "pinlab: block_on has slept for {:.0} s. It drives one future and nothing else: only another thread can wake it. A JoinHandle or a sleep of a \
+            "pinlab: block_on has slept for {}. It drives one future and nothing else: only another thread can wake it. A JoinHandle or a sleep of a \
              Runtime that nobody drives will not: give those to Runtime::block_on.",
-            limit.as_secs_f64()
+            brief(limit)
         ));
     }
     loop {

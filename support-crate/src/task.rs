@@ -183,6 +183,16 @@ impl TaskRef {
         self.header().state.phase()
     }
 
+    /// Whether it can be woken, and polled: the future is there, and nobody polls or drops it at this moment.
+    pub(crate) fn waits(&self) -> bool {
+        self.phase() == Phase::Idle
+    }
+
+    /// Whether the loop is at it.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.header().state.is_driven()
+    }
+
     pub(crate) fn is_queued(&self) -> bool {
         self.header().state.is_queued()
     }
@@ -206,8 +216,12 @@ impl TaskRef {
         (sum - state.own_refs()) as usize
     }
 
+    /// For the recorder and the reports. On the engine's thread.
     pub(crate) fn who(&self) -> Who {
-        Who { id: self.header().id, name: self.header().vtable.name }
+        let Header { id, vtable, .. } = self.header();
+        let blocks = self.is_main();
+        let name = if blocks && let Some(tasks) = self.local() { tasks.main_name(self) } else { vtable.name };
+        Who { id: *id, name, blocks }
     }
 
     /// Where it was spawned.

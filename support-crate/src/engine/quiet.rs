@@ -11,7 +11,11 @@ use super::Engine;
 use super::stall;
 use crate::foreign;
 use crate::observe::names::short_name;
-use crate::show;
+use crate::observe::recorder::By;
+use crate::show::{
+    self,
+    text::{brief, counted},
+};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -108,6 +112,7 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) -> bool {
     if sockets {
         if lasts >= LOOK_AFTER && !quiet.has_looked() {
             quiet.looked.set(quiet.happened.get());
+            let _at_work = engine.recorder().is_on().then(|| engine.recorder().at_work(By::Engine));
             let wakers = engine.reactor().take_anybody();
             wakers.into_iter().for_each(foreign::wake);
             return true;
@@ -126,7 +131,7 @@ fn note(engine: &Engine, lasts: Duration) -> String {
     let mut wakers = 0;
     let mut lines = Vec::new();
     engine.tasks.any(|task| {
-        if !task.is_over() && (!task.is_main() || !task.is_fresh_main()) {
+        if task.waits() {
             let held = task.wakers();
             wakers += held;
             let who = task.who();
@@ -135,14 +140,19 @@ fn note(engine: &Engine, lasts: Duration) -> String {
             } else {
                 format!("{}, spawned at {}", short_name((who.name)()), task.at())
             };
-            lines.push((who.id, format!("  {name}: {held} of its wakers held\n")));
+            let held = match held {
+                0 => "nobody holds its waker: nothing can wake it".to_owned(),
+                held => format!("{held} of its wakers held"),
+            };
+            lines.push((who.id, format!("  {name}: {held}\n")));
         }
         false
     });
     lines.sort();
     let mut note = format!(
-        "pinlab: asleep for {:.0} s, with no timer and no socket to wait for, and {wakers} wakers held somewhere:\n",
-        lasts.as_secs_f64()
+        "pinlab: asleep for {}, with no timer and no socket to wait for, and {} held somewhere:\n",
+        brief(lasts),
+        counted(wakers, "waker", "wakers")
     );
     lines.iter().for_each(|(_, line)| note.push_str(line));
     let _ = write!(
