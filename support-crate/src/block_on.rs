@@ -1,8 +1,8 @@
 //! The least executor there is: one future, one thread, no queue.
 
 use crate::engine::quiet;
-use crate::show;
-use std::cell::RefCell;
+use crate::show::{self, text::brief};
+use std::cell::Cell;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -32,24 +32,42 @@ impl Wake for Signal {
     }
 }
 
-impl Signal {
-    fn new() -> (Arc<Self>, Waker) {
-        let signal = Arc::new(Self { woken: AtomicBool::new(false), thread: thread::current() });
-        (signal.clone(), Waker::from(signal))
+type Pair = (Arc<Signal>, Waker);
+
+thread_local! {
+    /// The signal of the last call, for the next one: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
+    /// an earlier call wakes this thread once too often, as any waker may.
+    static SPARE: Cell<Option<Pair>> = const { Cell::new(None) };
+}
+
+/// A signal, in the frame of the call that uses it. A poll is lent its waker, and `exit` inside of the poll drops what a thread-local owns, though a thread
+/// that the future has started may be calling that waker: so the spare place is empty meanwhile.
+struct Used(Option<Pair>);
+
+impl Used {
+    #[inline]
+    fn begin() -> Self {
+        // None is there in the first call, in a nested one (neither is to eat the other's wakes), and when the thread is ending.
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        Self(Some(spare.unwrap_or_else(|| {
+            let signal = Arc::new(Signal { woken: AtomicBool::new(false), thread: thread::current() });
+            (signal.clone(), Waker::from(signal))
+        })))
     }
 }
 
-thread_local! {
-    /// A signal to use again and again: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
-    /// an earlier call wakes this thread once too often, as any waker may.
-    static SIGNAL: RefCell<(Arc<Signal>, Waker)> = RefCell::new(Signal::new());
+impl Drop for Used {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = SPARE.try_with(|spare| spare.set(self.0.take()));
+    }
 }
 
 /// Runs one future to its end on this thread, which sleeps while the future waits. There are no tasks, no timers and no
 /// sockets: something else must wake it. May be nested.
 ///
 /// It cannot tell whether anybody will: a future that nobody wakes blocks for ever. [`Runtime::try_block_on`](crate::Runtime::try_block_on)
-/// can. In a notebook it writes a note to stderr after some seconds of sleep; [`Runtime::note_after`](crate::Runtime::note_after) says more.
+/// can. In a notebook it writes a note to stderr, once, after some seconds of sleep; [`Runtime::note_after`](crate::Runtime::note_after) says more.
 ///
 /// ```
 /// assert_eq!(pinlab::block_on(async { 6 * 7 }), 42);
@@ -59,19 +77,10 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     // The output is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
     let output;
     {
-        let mut future = pin!(future.into_future());
-        let usual = SIGNAL.try_with(|signal| {
-            let signal = signal.try_borrow_mut().ok()?;
-            Some(drive(future.as_mut(), &signal.0, &signal.1))
-        });
-        output = match usual {
-            Ok(Some(output)) => output,
-            // Nested, or the thread is ending: a signal of its own, so that neither eats the other's wakes.
-            Ok(None) | Err(_) => {
-                let (signal, waker) = Signal::new();
-                drive(future, &signal, &waker)
-            }
-        };
+        let future = pin!(future.into_future());
+        let used = Used::begin();
+        let (signal, waker) = used.0.as_ref().expect("there until it is dropped");
+        output = drive(future, signal, waker);
     }
     output
 }
@@ -79,21 +88,22 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
 #[inline]
 fn drive<F: Future>(mut future: Pin<&mut F>, signal: &Signal, waker: &Waker) -> F::Output {
     let mut cx = Context::from_waker(waker);
+    let mut has_noted = false;
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
         if !signal.woken.swap(false, Ordering::Acquire) {
-            sleep(signal);
+            sleep(signal, &mut has_noted);
         }
     }
 }
 
-/// Until woken. If that takes long, a note says what the usual mistake is.
+/// Until woken. If that takes long, a note says what the usual mistake is, once.
 #[cold]
-fn sleep(signal: &Signal) {
+fn sleep(signal: &Signal, has_noted: &mut bool) {
     let woken = || signal.woken.swap(false, Ordering::Acquire);
-    if let Some(limit) = quiet::default_note() {
+    if !*has_noted && let Some(limit) = quiet::default_note() {
         let since = Instant::now();
         while since.elapsed() < limit {
             thread::park_timeout(limit.saturating_sub(since.elapsed()));
@@ -101,10 +111,11 @@ fn sleep(signal: &Signal) {
                 return;
             }
         }
+        *has_noted = true;
         show::to_stderr(&format!(
-            "pinlab: block_on has slept for {:.0} s. It drives one future and nothing else: only another thread can wake it. A JoinHandle or a sleep of a \
+            "pinlab: block_on has slept for {}. It drives one future and nothing else: only another thread can wake it. A JoinHandle or a sleep of a \
              Runtime that nobody drives will not: give those to Runtime::block_on.",
-            limit.as_secs_f64()
+            brief(limit)
         ));
     }
     loop {

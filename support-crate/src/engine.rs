@@ -18,13 +18,14 @@
 
 mod clock;
 mod close;
+mod main_task;
 pub(crate) mod quiet;
+mod record;
 mod snapshot;
 pub(crate) mod stall;
 
 use crate::foreign;
-use crate::observe::recorder::{By, Recorder, Step, Who};
-use crate::observe::snapshot::Snapshot;
+use crate::observe::recorder::{By, Recorder, Step};
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
 use crate::sync::{park_timeout, thread};
@@ -53,10 +54,19 @@ pub(crate) struct Engine {
     /// The task that stands for the future given to `block_on`, kept for the next one.
     main: Cell<Option<TaskRef>>,
     /// IE2.
-    running: Cell<bool>,
+    at: Cell<Loop>,
     parks: Cell<u64>,
     spare_messages: Cell<Vec<Message>>,
     spare_wakers: Cell<Vec<Waker>>,
+}
+
+/// What the loop is at (IE2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loop {
+    Stopped,
+    Runs,
+    /// It runs, and the main future is being polled.
+    PollsMain,
 }
 
 /// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (IE2).
@@ -65,7 +75,8 @@ pub(crate) struct Running<'a>(&'a Engine);
 impl Drop for Running<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.running.set(false);
+        self.0.at.set(Loop::Stopped);
+        self.0.recorder().end_work();
     }
 }
 
@@ -81,7 +92,7 @@ impl Engine {
             clock: Clock::new(),
             quiet: Quiet::new(),
             main: Cell::new(None),
-            running: Cell::new(false),
+            at: Cell::new(Loop::Stopped),
             parks: Cell::new(0),
             spare_messages: Cell::default(),
             spare_wakers: Cell::default(),
@@ -146,54 +157,16 @@ impl Engine {
     #[inline]
     pub(crate) fn enter(&self) -> Running<'_> {
         assert!(
-            !self.running.replace(true),
+            self.at.get() == Loop::Stopped,
             "this Runtime is running already: it cannot be driven from inside one of its own tasks; await the future there instead"
         );
+        self.at.set(Loop::Runs);
         Running(self)
     }
 
-    /// A task to stand for a future given to `block_on`. The loop is running, so nobody else has it.
+    /// Polls tasks until the main one is woken, sleeping where there is nothing to do.
     #[inline]
-    pub(crate) fn take_main(&self) -> TaskRef {
-        self.quiet.end();
-        self.main.take().unwrap_or_else(|| self.tasks.spawn_main())
-    }
-
-    /// Its future is gone. If somebody has kept a waker of it, or it is queued, it must not wake, nor look like a hope to, whoever blocks next.
-    #[inline]
-    pub(crate) fn put_main_back(&self, main: TaskRef) {
-        self.tasks.take_main_ready();
-        if main.is_fresh_main() {
-            std::mem::forget(self.main.replace(Some(main))); // `None`, as the loop is running: nothing is forgotten
-        } else {
-            self.give_up_main(main);
-        }
-    }
-
-    #[cold]
-    fn give_up_main(&self, main: TaskRef) {
-        self.tasks.abort(&main);
-    }
-
-    /// Counts a poll of the main future, and records it if that is on.
-    #[inline]
-    pub(crate) fn poll_main<R>(&self, main: &TaskRef, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
-        self.clock.count_poll();
-        match self.recorder().is_on() {
-            false => poll(),
-            true => self.recorded(main.who(), poll, is_done),
-        }
-    }
-
-    /// Whether there is nothing to do but to poll the main future again.
-    #[inline(always)]
-    pub(crate) fn is_main_next(&self) -> bool {
-        !self.clock.is_turn_over() && !self.tasks.remote.inbox.has_mail() && self.tasks.take_main_ready()
-    }
-
-    /// Polls tasks until the main one is woken, sleeping where there is nothing to do. `blocked` is the name of the main future's type.
-    #[inline]
-    pub(crate) fn run_until_woken(&self, main: &TaskRef, blocked: fn() -> &'static str) -> Result<(), Stalled> {
+    pub(crate) fn run_until_woken(&self, main: &TaskRef) -> Result<(), Stalled> {
         loop {
             self.look_around();
             if self.tasks.take_main_ready() {
@@ -202,19 +175,26 @@ impl Engine {
             match self.tasks.pop() {
                 Some(task) if task == *main => return Ok(()),
                 Some(task) => self.poll_task(task),
-                None => self.idle(main, blocked)?,
+                None => self.idle(main)?,
             }
         }
     }
 
-    /// Polls one task, if one is ready or becomes so at a look around; whether it did.
-    pub(crate) fn poll_one(&self) -> bool {
+    /// Polls one task, if one is ready or becomes so at a look around; what is to be told of it, looked at before.
+    #[inline]
+    pub(crate) fn poll_one<T>(&self, tell: impl Fn(&TaskRef) -> T) -> Option<T> {
         self.look_around();
         let (before, mut has_looked) = (self.clock.polls(), false);
-        while self.clock.polls() == before {
+        loop {
             match self.tasks.pop() {
-                Some(task) => self.poll_task(task), // or not, if it is over
-                None if has_looked => return false,
+                Some(task) => {
+                    let told = tell(&task);
+                    self.poll_task(task); // or not, if it is over
+                    if self.clock.polls() != before {
+                        return Some(told);
+                    }
+                }
+                None if has_looked => return None,
                 None => {
                     has_looked = true;
                     self.read_inbox();
@@ -223,45 +203,22 @@ impl Engine {
                 }
             }
         }
-        true
     }
 
     /// Polls one task that was taken from the queue, if there is something to poll.
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return; // it is over, or being dropped
+            return self.clock.skip_poll(); // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
         let poll = |task| unsafe { self.tasks.poll(task) };
         match self.recorder().is_on() {
             false => poll(task),
-            true => self.recorded(task.who(), || poll(task), |done| *done == Some(true)),
+            true => self.recorded(task.who(), || poll(task), |ready| *ready == Some(true)),
         };
-    }
-
-    /// Holds no reference to the task: the snapshot would take it for a waker.
-    #[cold]
-    fn recorded<R>(&self, who: Who, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
-        self.recorder().record(Step::Begin { task: who });
-        let at_work = self.recorder().at_work(By::Task(who));
-        let polled = poll();
-        drop(at_work);
-        self.recorder().record(Step::End { done: is_done(&polled) });
-        self.keep_snapshot();
-        polled
-    }
-
-    fn keep_snapshot(&self) {
-        if self.recorder().wants_snapshot() {
-            self.recorder().keep(self.snapshot());
-        }
-    }
-
-    /// The state now; of an engine that is recorded.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        snapshot::take(self)
+        self.recorder().end_work(); // a recording may have begun in it
     }
 
     /// What a busy loop must not forget: other threads at every turn, clock and sockets now and then.
@@ -331,7 +288,10 @@ impl Engine {
         });
         // `EINTR` is dealt with; what remains (a closed or foreign descriptor of our own) is a bug, not a condition.
         fetched.expect("waiting for the operating system's events failed");
-        let at_work = self.recorder().is_on().then(|| self.recorder().at_work(By::Socket));
+        let at_work = self.recorder().is_on().then(|| {
+            self.recorder().record(Step::End { done: false }); // of a sleep, if this is one: whom it wakes may take their time
+            self.recorder().at_work(By::Socket)
+        });
         for waker in wakers.drain(..) {
             foreign::wake(waker);
             self.quiet.end();
@@ -343,7 +303,7 @@ impl Engine {
 
     /// The queue is empty: sleep until that may have changed.
     #[cold]
-    fn idle(&self, main: &TaskRef, blocked: fn() -> &'static str) -> Result<(), Stalled> {
+    fn idle(&self, main: &TaskRef) -> Result<(), Stalled> {
         let next = self.timers.borrow_mut().next_deadline();
         let timeout = match next {
             None => None,
@@ -360,13 +320,15 @@ impl Engine {
         if timeout.is_none() && !sockets {
             self.read_inbox(); // a reference given back counts, even one that nobody was woken for
             if self.tasks.is_queue_empty() && !self.tasks.remote.inbox.has_mail() {
-                stall::check(self, main, blocked)?;
+                stall::check(self, main)?;
             }
         }
         let timeout = match timeout {
             Some(timeout) => Some(timeout),
             None => {
-                quiet::look_closer(self, sockets);
+                if quiet::look_closer(self, sockets) {
+                    return Ok(());
+                }
                 quiet::limit(self, sockets)
             }
         };

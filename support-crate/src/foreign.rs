@@ -5,13 +5,21 @@
 //!
 //! Invariants
 //!
-//! * **IF1** Nothing of the engine is borrowed while foreign code runs. What it is to be given is taken out first; what is to be kept afterwards is
-//!   looked at afresh, since foreign code may have changed it.
+//! * **IF1** Nothing of the engine is borrowed while foreign code runs, but for the two kinds named below. What it is to be given is taken out first;
+//!   what is to be kept afterwards is looked at afresh, since foreign code may have changed it.
 //! * **IF2** Foreign code about a task runs only while the task's state says so: `Polling`, `Cancelling`, or (for its output) `Empty`.
 //! * **IF3** A panic in it does not unwind through the engine. Of a poll, or the drop of a future, it becomes the task's result; elsewhere the panic
 //!   hook has reported it, and it goes no further.
 //!
-//! The waker of the caller's own `Context` is the exception: cloning it, calling it by reference, and dropping a clone that turns out not to be needed are
+//! Two kinds of foreign code cannot be kept out of where something is borrowed, and so must leave an engine alone:
+//!
+//! * The global allocator, on the engine's own thread: lists grow, and blocks come and go, while they are borrowed. There it may not use the engine in any
+//!   way, nor call, clone or drop a waker of its tasks. On other threads it may do that with wakers: no lock is held while memory is asked for or given
+//!   back (IB5 in `remote`).
+//! * With the feature `tracing` of `polling`, which any crate of the program can ask for, the program's subscriber: it is called within each call of the
+//!   poller, while the reactor is borrowed; and a panic of its leaves that call half done. This feature is not supported.
+//!
+//! The waker of the caller's own `Context` is an exception to IF3: cloning it, calling it by reference, and dropping a clone that turns out not to be needed are
 //! done where it is at hand, with nothing borrowed, and a panic in them unwinds to that caller, as it would from any future.
 
 use std::any::Any;

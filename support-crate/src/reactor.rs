@@ -22,12 +22,13 @@
 //! * **IS1** A source is registered with the poller exactly while a side of it is armed. (One with nothing armed would
 //!   still be told of hang-ups, again and again.)
 //! * **IS2** A side with a waiter is armed.
-//! * **IS3** `ready` is a hint: it is cleared only when the system said `WouldBlock`, when a socket in level mode gave less than was asked for, or when
-//!   somebody wants it told afresh. While it is clear, and the engine open, no operation is tried. A hint may come twice.
+//! * **IS3** `ready` is a hint, one for all: it is cleared only when an operation said `WouldBlock`, or when a socket in level mode gave less than was asked
+//!   for. While it is clear, and the engine open, no operation is tried, but by who has a number and has not tried since the last event: an operation may say
+//!   `WouldBlock` for itself alone. A hint may come twice.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
-//!   mode: such a source is watched in edge mode from then on.
+//!   mode: such a source is watched in edge mode from then on. (On Linux and Android: no other poller tells such an error apart and has that mode.)
 
 mod events;
 mod waiters;
@@ -70,6 +71,8 @@ pub(crate) struct Reactor {
     unsettled: Vec<(usize, Side)>,
     /// How many wakers wait for events.
     waiting: usize,
+    /// How many of them say when they no longer do.
+    numbered: usize,
     last_waiter: u64,
     waits: u64,
     events: EventBuffer,
@@ -85,6 +88,8 @@ struct Source {
 struct SideState {
     ready: bool,
     armed: bool,
+    /// How many events there have been.
+    events: u64,
     waiters: Waiters,
 }
 
@@ -96,6 +101,7 @@ impl Reactor {
             known: HashSet::new(),
             unsettled: Vec::new(),
             waiting: 0,
+            numbered: 0,
             last_waiter: 0,
             waits: 0,
             events: EventBuffer::new(),
@@ -131,6 +137,7 @@ impl Reactor {
         let mut wakers = Vec::new();
         for side in &mut source.sides {
             self.waiting -= side.waiters.len();
+            self.numbered -= side.waiters.numbered();
             side.waiters.take(&mut wakers);
         }
         if self.sources.is_empty() {
@@ -140,35 +147,41 @@ impl Reactor {
         wakers
     }
 
+    /// How many events there have been at this side.
     #[inline]
-    pub(crate) fn is_ready(&self, key: usize, side: Side) -> bool {
-        self.sources[key].sides[side as usize].ready
+    pub(crate) fn events(&self, key: usize, side: Side) -> u64 {
+        self.sources[key].sides[side as usize].events
     }
 
-    /// Whether an operation may be tried. When the engine has closed nothing hints at anything any more, so then each is.
+    /// Whether an operation may be tried, and how many events there have been. When the engine has closed nothing hints at anything any more, so then each is.
     #[inline]
-    pub(crate) fn may_try(&self, key: usize, side: Side) -> bool {
-        self.is_ready(key, side) || self.poller.is_none()
+    pub(crate) fn hint(&self, key: usize, side: Side) -> (bool, u64) {
+        let state = &self.sources[key].sides[side as usize];
+        (state.ready || self.poller.is_none(), state.events)
     }
 
-    /// Forgets the hint, so that the system is asked afresh: the next wait does that in level mode; in edge mode (IS5) it has to be told, or it would not repeat
-    /// what it has said.
+    /// The next event is to tell how it is now: the next wait does that in level mode; in edge mode (IS5) the system has to be told, or it would not repeat what
+    /// it has said. How many events there have been before.
     ///
     /// # Errors
     ///
     /// If the system cannot watch the source.
-    pub(crate) fn ask_afresh(&mut self, key: usize, side: Side) -> io::Result<()> {
-        let source = &mut self.sources[key];
-        source.sides[side as usize].ready = false;
-        match &self.poller {
-            Some(poller) if matches!(source.mode, PollMode::Edge) => source.tell(poller, key, source.is_armed()),
-            _ => Ok(()),
+    pub(crate) fn ask_afresh(&mut self, key: usize, side: Side) -> io::Result<u64> {
+        let source = &self.sources[key];
+        if let Some(poller) = &self.poller
+            && matches!(source.mode, PollMode::Edge)
+        {
+            source.tell(poller, key, source.is_armed())?;
         }
+        Ok(source.sides[side as usize].events)
     }
 
-    /// The system said `WouldBlock` (IS3).
-    pub(crate) fn clear_ready(&mut self, key: usize, side: Side) {
-        self.sources[key].sides[side as usize].ready = false;
+    /// An operation that began after so many events said `WouldBlock` (IS3): clears the hint, if that is still how it is.
+    pub(crate) fn clear_ready(&mut self, key: usize, side: Side, events: u64) -> bool {
+        let state = &mut self.sources[key].sides[side as usize];
+        let is_so = state.events == events;
+        state.ready &= !is_so;
+        is_so
     }
 
     /// A stream socket gave less than it was asked for: it has no more for now. If an end follows, level mode tells of it (IS3).
@@ -206,25 +219,29 @@ impl Reactor {
     /// Stores a waker at an armed side (IS2). What it replaces is for the caller to drop, and whom it displaces, to wake (IF1).
     pub(crate) fn store(&mut self, key: usize, side: Side, waiter: Waiter, waker: Waker) -> (Option<Waker>, Vec<Waker>) {
         let waiters = &mut self.sources[key].sides[side as usize].waiters;
-        let before = waiters.len();
-        let out = waiters.store(waiter, waker);
-        if !waiters.is_settled() {
+        let (before, numbered, was_settled) = (waiters.len(), waiters.numbered(), waiters.is_settled());
+        let out = waiters.store(waiter, waker, self.waits);
+        if was_settled && !waiters.is_settled() {
             self.unsettled.push((key, side));
         }
         self.waiting = self.waiting + waiters.len() - before;
+        self.numbered = self.numbered + waiters.numbered() - numbered;
         out
     }
 
     /// This waiter waits no longer; its waker is for the caller to drop (IF1).
     pub(crate) fn forget_waiter(&mut self, key: usize, side: Side, waiter: Waiter) -> Option<Waker> {
-        let waker = self.sources[key].sides[side as usize].waiters.forget(waiter)?;
+        let waiters = &mut self.sources[key].sides[side as usize].waiters;
+        let numbered = waiters.numbered();
+        let waker = waiters.forget(waiter)?;
         self.waiting -= 1;
+        self.numbered -= numbered - waiters.numbered();
         Some(waker)
     }
 
     /// Whether all who wait are poll-style callers: then each of them may have given up.
-    pub(crate) fn is_any_gone(&self) -> bool {
-        self.sources.iter().all(|(_, source)| source.sides.iter().all(|side| side.waiters.are_all_anybody()))
+    pub(crate) fn may_all_be_gone(&self) -> bool {
+        self.numbered == 0
     }
 
     /// Takes out the wakers of all poll-style callers, to wake and so to see who is still there.
@@ -267,14 +284,13 @@ impl Reactor {
         wakers: &mut Vec<Waker>,
         mut tell: impl FnMut(usize, bool, bool),
     ) -> io::Result<()> {
-        let Self { poller, sources, unsettled, waiting, waits, events, .. } = self;
+        let Self { poller, sources, unsettled, waiting, numbered, waits, events, .. } = self;
         let Some(poller) = poller else { return Err(closed()) };
         *waits += 1;
-        for (key, side) in unsettled.drain(..) {
-            if let Some(source) = sources.get_mut(key) {
-                source.sides[side as usize].waiters.settle();
-            }
-        }
+        unsettled.retain(|(key, side)| {
+            // Where a source is gone, another one may have its key: that has nothing to settle, or does it sooner or later.
+            sources.get_mut(*key).is_some_and(|source| !source.sides[*side as usize].waiters.settle(*waits))
+        });
         events.wait(poller, timeout)?;
         events.for_each(|event, error_only| {
             // An event of the batch may belong to a source that is gone, or to its successor under the same key:
@@ -291,11 +307,13 @@ impl Reactor {
                     continue;
                 }
                 state.ready = true;
+                state.events += 1;
                 if state.waiters.is_empty() {
                     // An error says that the descriptor is gone, and so is the registration.
                     let _ = source.set_armed(poller, event.key, side, false);
                 } else {
                     *waiting -= state.waiters.len();
+                    *numbered -= state.waiters.numbered();
                     state.waiters.take(wakers);
                 }
             }
@@ -310,6 +328,7 @@ impl Reactor {
     /// Takes all wakers out: the engine is closing.
     pub(crate) fn clear(&mut self) -> Vec<Waker> {
         self.waiting = 0;
+        self.numbered = 0;
         let mut wakers = Vec::new();
         for (_, source) in &mut self.sources {
             source.sides.iter_mut().for_each(|side| side.waiters.take(&mut wakers));
@@ -351,8 +370,11 @@ impl Source {
     fn tell(&self, poller: &Poller, key: usize, was_armed: bool) -> io::Result<()> {
         let interest = Event::new(key, self.sides[0].armed, self.sides[1].armed);
         match (was_armed, self.is_armed()) {
-            // SAFETY: it is removed before the descriptor is closed (IS4).
-            (false, true) => unsafe { poller.add_with_mode(self.raw, interest, self.mode) },
+            (false, true) => {
+                // SAFETY: it is removed before the descriptor is closed (IS4).
+                let added = unsafe { poller.add_with_mode(self.raw, interest, self.mode) };
+                added.inspect_err(|_| drop(poller.delete(self.borrow()))) // where it fails half-way (kqueue, IOCP), the poller has kept the number
+            }
             (true, true) => poller.modify_with_mode(self.borrow(), interest, self.mode),
             (true, false) => poller.delete(self.borrow()),
             (false, false) => Ok(()),

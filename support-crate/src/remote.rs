@@ -17,6 +17,7 @@
 //!   twice.
 //! * **IB3** Once closed, the list takes nothing more, and what wakes the reader is let go.
 //! * **IB4** `owner` is the token of the engine's thread while the engine is open, and zero afterwards.
+//! * **IB5** Under the lock no memory is asked for or given back, and no message is dropped: an allocator is foreign code, and may leave a message itself.
 
 use crate::sync::{AtomicU8, AtomicUsize, Mutex, thread, thread_token};
 use std::sync::Arc;
@@ -107,7 +108,16 @@ impl<M, N: Notify> Inbox<M, N> {
 
     /// Leaves a message; gives it back if the inbox is closed.
     pub(crate) fn send(&self, message: M) -> Result<(), M> {
+        let mut larger = Vec::new();
         let mut open = self.lock();
+        while let Some(Open { list, .. }) = &mut *open
+            && !has_room(list, &mut larger)
+        {
+            let more = 2 * list.len().max(2);
+            drop(open); // the allocator is foreign code: it may leave a message, too
+            larger = Vec::with_capacity(more);
+            open = self.lock();
+        }
         let Some(Open { list, notify }) = &mut *open else { return Err(message) };
         list.push(message);
         // IB1: pushed first, said afterwards. IB2: only one sender sees the sleeper.
@@ -155,11 +165,22 @@ impl<M, N: Notify> Inbox<M, N> {
 
     /// Closes, and hands over what was still in the list (IB3).
     pub(crate) fn close(&self) -> Vec<M> {
-        self.lock().take().map(|open| open.list).unwrap_or_default()
+        let open = self.lock().take();
+        open.map(|open| open.list).unwrap_or_default()
     }
 
     fn lock(&self) -> impl std::ops::DerefMut<Target = Option<Open<M, N>>> + '_ {
-        // Nothing that can panic runs under the lock, so poison carries no meaning here.
+        // Nothing foreign runs under the lock (IB5), and nothing that can panic: poison carries no meaning here.
         self.open.lock().unwrap_or_else(|poison| poison.into_inner())
     }
+}
+
+/// Whether the list has room for one more message: its own, or that of a larger list, for which it is then exchanged.
+#[inline]
+fn has_room<M>(list: &mut Vec<M>, larger: &mut Vec<M>) -> bool {
+    if list.len() == list.capacity() && larger.capacity() > list.len() {
+        larger.append(list);
+        std::mem::swap(list, larger);
+    }
+    list.len() < list.capacity()
 }

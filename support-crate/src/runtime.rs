@@ -5,7 +5,6 @@
 
 use crate::engine::Engine;
 use crate::engine::stall::Stalled;
-use crate::observe::recorder;
 use crate::observe::snapshot::{Snapshot, Step};
 use crate::observe::timeline::Timeline;
 use crate::task::TaskRef;
@@ -41,6 +40,12 @@ use std::time::{Duration, Instant};
 /// a waker that runs because a handle outside of them aborts a task; a future that is being dropped is not polled by that.
 ///
 /// The names are those that readers know from Tokio and smol; `run_until_stalled` is the futures crate's.
+///
+/// # Turns
+///
+/// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, what was ready at once
+/// 128 times in one poll (an operation on a socket, a sleep whose time has come) is `Pending` the next time, and has called its waker. Where a future is
+/// polled by hand or by another executor, the engine does not know one poll from the next: there each 129th in a row is `Pending`, whoever asks.
 pub struct Runtime {
     handle: Handle,
 }
@@ -121,11 +126,8 @@ impl Runtime {
         let engine = self.engine();
         let _running = engine.enter();
         let future = future.into_future();
-        let mut main = Main { engine, task: Some(engine.take_main()) };
+        let mut main = Main { engine, task: Some(engine.take_main(std::any::type_name::<F::IntoFuture>)) };
         let task = main.task.as_ref().expect("there until it is dropped");
-        if engine.recorder().is_on() {
-            engine.recorder().record(recorder::Step::Main { task: task.who(), name: std::any::type_name::<F::IntoFuture>() });
-        }
         let waker = task.borrowed_waker();
         // The result is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
         let result;
@@ -137,9 +139,9 @@ impl Runtime {
                     break Ok(output);
                 }
                 if !engine.is_main_next()
-                    && let Err(stalled) = engine.run_until_woken(task, std::any::type_name::<F::IntoFuture>)
+                    && let Err(stalled) = engine.run_until_woken(task)
                 {
-                    break Err(stalled.blocked_at::<F::IntoFuture>(Location::caller()));
+                    break Err(stalled.blocked_at(Location::caller()));
                 }
             };
         }
@@ -183,7 +185,7 @@ impl Runtime {
     #[track_caller]
     pub fn tick(&self) -> bool {
         let _running = self.engine().enter();
-        self.engine().poll_one()
+        self.engine().poll_one(|_| ()).is_some()
     }
 
     /// The same, and what there is then: at most one poll, and the engine's state after it. Begins to record, if that is not on; what was spawned before is
@@ -195,9 +197,12 @@ impl Runtime {
     #[track_caller]
     pub fn step(&self) -> Step {
         self.record_on();
-        let polled = self.tick();
-        let polled = if polled { self.engine().recorder().last_polled() } else { None };
-        Step { polled, state: self.engine().snapshot() }
+        let polled = {
+            let _running = self.engine().enter();
+            self.engine().poll_one(TaskRef::who)
+        };
+        self.record_on(); // the task may have stopped that
+        Step { polled: polled.map(|who| self.engine().recorder().number(who)), state: self.engine().snapshot() }
     }
 
     /// The engine's state now. Begins to record, if that is not on: see [`Runtime::step`].
@@ -217,12 +222,13 @@ impl Runtime {
         self.handle.clone()
     }
 
-    /// Starts to record what the engine does, afresh. See [`Runtime::trace`].
+    /// Starts to record what the engine does, afresh. In the middle of a poll that poll is not one of the entries, but what it does from here on is. See
+    /// [`Runtime::trace`].
     pub fn record(&self) {
-        self.engine().recorder().start();
+        self.engine().record();
     }
 
-    /// What happened since [`Runtime::record`] was called; recording goes on. Empty if it never was.
+    /// What happened since [`Runtime::record`] was called; recording goes on. Empty if it never was. Of what happened the first 100,000 entries are kept.
     pub fn trace(&self) -> Timeline {
         self.engine().recorder().timeline()
     }
@@ -232,9 +238,9 @@ impl Runtime {
         self.engine().recorder().stop()
     }
 
-    /// A thread that sleeps in `block_on` with nothing to wait for but that somebody calls a waker writes a note to stderr, once, after so long: who waits, and
-    /// what that means. `None`: never. The default is 3 s in a notebook and never elsewhere; the environment variable `PINLAB_NOTE_AFTER` sets
-    /// another, in seconds, also for [`block_on`](crate::block_on). What the engine can know it tells by [`Stalled`], note or not.
+    /// A thread that sleeps in `block_on` with nothing to wait for but that somebody calls a waker writes a note to stderr, once for a runtime, after so long: who waits,
+    /// and what that means. `None`: never. The default is 3 s in a notebook and never elsewhere; the environment variable `PINLAB_NOTE_AFTER` sets
+    /// another, in seconds, also for [`block_on`](crate::block_on), which writes it once a call. What the engine can know it tells by [`Stalled`], note or not.
     pub fn note_after(&self, silence: Option<Duration>) {
         self.engine().note_after(silence);
     }
@@ -242,13 +248,13 @@ impl Runtime {
     /// What the engine has done since it was made, and what it holds now.
     pub fn stats(&self) -> Stats {
         let engine = self.engine();
-        let reactor = engine.reactor();
+        let (reactor, timers) = (engine.reactor(), engine.timers());
         Stats {
             polls: engine.polls(),
             parks: engine.parks(),
             waits: reactor.waits(),
             tasks: engine.tasks.count(),
-            timers: engine.timers().len(),
+            timers: timers.len() + timers.count_never(),
             sources: reactor.len(),
         }
     }
@@ -278,7 +284,7 @@ pub struct Stats {
     pub waits: u64,
     /// How many spawned tasks are not complete.
     pub tasks: usize,
-    /// How many timers wait.
+    /// How many timers wait, also for a time that never comes.
     pub timers: usize,
     /// How many sockets (or other sources) it knows.
     pub sources: usize,
@@ -298,12 +304,12 @@ impl Handle {
         self.engine.tasks.spawn(future.into_future(), Location::caller())
     }
 
-    /// A future that is done after this time. It counts from now. None at all is over at once, and [`Duration::MAX`] never.
+    /// A future that is done after this time. It counts from now. None at all is over at once (see [`Runtime`], "Turns"), and [`Duration::MAX`] never.
     pub fn sleep(&self, time: Duration) -> Sleep {
         Sleep::after(self.engine.clone(), time)
     }
 
-    /// A future that is done at this instant: at once if it has passed.
+    /// A future that is done at this instant: at once if it has passed (as [`Handle::sleep`] says).
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         Sleep::until(self.engine.clone(), Some(deadline))
     }

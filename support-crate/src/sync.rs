@@ -42,7 +42,11 @@ pub(crate) fn park_timeout(_: std::time::Duration) {
 ///
 /// The number of a thread that has ended may be given to a new one. That is harmless: an engine does not leave its thread, so one whose
 /// thread has ended is closed, or was forgotten and is driven by nobody; and no two living threads ever take themselves for its owner.
-#[cfg(all(unix, not(pinlab_loom), any(miri, not(all(target_os = "linux", target_arch = "x86_64")))))]
+#[cfg(all(
+    unix,
+    not(pinlab_loom),
+    any(miri, not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")))
+))]
 #[inline(always)]
 pub(crate) fn thread_token() -> usize {
     // SAFETY: FFI: `pthread_self` has no preconditions.
@@ -51,7 +55,7 @@ pub(crate) fn thread_token() -> usize {
 }
 
 /// The same without a call: the x86-64 ABI has a thread's control block begin with its own address.
-#[cfg(all(not(pinlab_loom), not(miri), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(not(pinlab_loom), not(miri), target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 #[inline(always)]
 pub(crate) fn thread_token() -> usize {
     let token;

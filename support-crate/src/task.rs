@@ -40,9 +40,11 @@
 //! * **IT2** The future is written into its block once and stays at that address until it is dropped there.
 //! * **IT3** The references to a task are `state.refs() + (remote_refs - BIAS)`. There is one for each [`TaskRef`] but those that IT8 lets be
 //!   made without, and the engine's, which ends with [`State::end`](state::State::end).
-//! * **IT4** `remote_refs` is below `BIAS` only while `RETURNED` or `WOKEN` is set, and each of them is set only while a message holds a reference. So the sum is
-//!   zero only when the engine's thread finds its own count at zero, neither flag, and exactly `BIAS`; a reference is only made from another one, so then nobody
-//!   can make one any more.
+//! * **IT4** While the inbox is open, `remote_refs` is below `BIAS` only while `RETURNED` or `WOKEN` is set, and each of them is set only while a message holds a
+//!   reference. So the sum is zero only when the engine's thread finds its own count at zero, neither flag, and exactly `BIAS`; a reference is only made from
+//!   another one, so then nobody can make one any more. Between the inbox's close and the move that IT5 tells of the flags mean nothing,
+//!   since whoever finds the inbox closed clears both. The sum (IT3) is right all the same: while somebody has a reference and `state` counts none, `remote_refs`
+//!   is above `BIAS`; and a sum of zero that is split between the two is found by that move, and only there.
 //! * **IT5** When the engine closes, every future is over (or being dropped by somebody who holds a reference, in whose drop the engine closes), and what `state` counts is moved into `remote_refs` together with the bias. From then on all
 //!   threads count there, and whoever takes it to zero frees the block: no future is in it, and no output unless a join handle
 //!   still holds a reference.
@@ -181,6 +183,16 @@ impl TaskRef {
         self.header().state.phase()
     }
 
+    /// Whether it can be woken, and polled: the future is there, and nobody polls or drops it at this moment.
+    pub(crate) fn waits(&self) -> bool {
+        self.phase() == Phase::Idle
+    }
+
+    /// Whether the loop is at it.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.header().state.is_driven()
+    }
+
     pub(crate) fn is_queued(&self) -> bool {
         self.header().state.is_queued()
     }
@@ -204,8 +216,12 @@ impl TaskRef {
         (sum - state.own_refs()) as usize
     }
 
+    /// For the recorder and the reports. On the engine's thread.
     pub(crate) fn who(&self) -> Who {
-        Who { id: self.header().id, name: self.header().vtable.name }
+        let Header { id, vtable, .. } = self.header();
+        let blocks = self.is_main();
+        let name = if blocks && let Some(tasks) = self.local() { tasks.main_name(self) } else { vtable.name };
+        Who { id: *id, name, blocks }
     }
 
     /// Where it was spawned.
@@ -260,7 +276,7 @@ unsafe fn release_local(header: NonNull<Header>, tasks: &Tasks) {
     // SAFETY: IT3, IT4: the caller's reference is still counted, so the block is alive.
     let Header { state, remote_refs, .. } = unsafe { header.as_ref() };
     if state.refs() == 0 {
-        remote_refs.fetch_sub(1, Relaxed); // made by another thread, given back here: so what is left is not below the bias (IT4)
+        remote_refs.fetch_sub(1, Relaxed); // made by another thread, given back here: the sum counts it, so what is left is not below the bias (IT3)
     } else {
         state.sub_ref();
     }

@@ -93,9 +93,12 @@ impl Future for Sleep {
         if this.key.is_some_and(|key| this.engine.timers().will_wake(key, cx.waker())) {
             return Poll::Pending;
         }
-        let waker = cx.waker().clone(); // foreign code: it may even have driven the engine
+        let waker = cx.waker().clone(); // foreign code: it may have driven the engine, or dropped it
+        if this.engine.is_closed() || this.key.is_some_and(|key| this.engine.timers().has_fired(key)) {
+            drop(waker);
+            return self.poll(cx);
+        }
         match this.key {
-            Some(key) if this.engine.timers().has_fired(key) => return self.poll(cx),
             Some(key) => {
                 let former = this.engine.timers().set_waker(key, waker);
                 foreign::discard(former);

@@ -146,11 +146,13 @@ impl Timers {
         Some((deadline, self.slots[key].waker.take()))
     }
 
-    /// Those that wait, in no order: when, the how-manieth it was, and the data pointer of its waker.
-    pub(crate) fn waiting(&self) -> Vec<(Instant, u64, Option<*const ()>)> {
+    /// Those that wait, the earliest first, and last those that never fire: when, and the data pointer of its waker.
+    pub(crate) fn waiting(&self) -> Vec<(Option<Instant>, Option<*const ()>)> {
+        let mut entries: Vec<&Entry> = self.heap.iter().chain(&self.recent).collect();
+        entries.sort_unstable();
         let data = |key: usize| self.slots[key].waker.as_ref().map(Waker::data);
-        let all = self.heap.iter().chain(&self.recent);
-        all.map(|entry| (entry.deadline, entry.order, data(entry.key))).collect()
+        let due = entries.into_iter().map(|entry| (Some(entry.deadline), data(entry.key)));
+        due.chain(self.never().map(|data| (None, Some(data)))).collect()
     }
 
     /// The data pointers of the wakers that wait for an instant that never comes.
@@ -164,7 +166,7 @@ impl Timers {
         self.never
     }
 
-    /// How many wait.
+    /// How many wait that will fire.
     pub(crate) fn len(&self) -> usize {
         self.heap.len() + self.recent.len()
     }

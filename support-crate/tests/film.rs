@@ -88,6 +88,32 @@ fn a_panic_ends_it() {
     assert_eq!((film.polls(), film.end()), (1, "it panicked."));
 }
 
+/// What a panic carries may panic when it is dropped, and so may the future, when the film is there: neither takes it away.
+#[test]
+fn a_panic_in_a_drop_does_not_take_the_film_away() {
+    struct Breaks;
+    impl Drop for Breaks {
+        fn drop(&mut self) {
+            if !thread::panicking() {
+                panic!("in a drop");
+            }
+        }
+    }
+    let film = Film::of(async { std::panic::panic_any(Breaks) });
+    assert_eq!((film.polls(), film.end()), (1, "it panicked."));
+    let rt = Runtime::new().unwrap();
+    let future = || {
+        let breaks = Breaks;
+        poll_fn(move |_| {
+            let _here = &breaks;
+            Poll::Ready(())
+        })
+    };
+    for film in [Film::of(future()), Film::polled(future(), 3), Film::on(&rt, future())] {
+        assert_eq!((film.polls(), film.end()), (1, "it is done. Its drop panicked."));
+    }
+}
+
 #[test]
 fn a_wake_from_another_thread_is_told_as_one() {
     let (send, receive) = mpsc::channel::<Waker>();

@@ -281,6 +281,12 @@ fn a_source_that_cannot_be_watched_says_so_and_leaves_nothing_behind() {
             drop(file);
         }
         assert_eq!(rt.stats().sources, 0);
+        // A device that some systems do not watch. Whoever gets its number next can wait.
+        let device = Async::new(&handle, std::fs::File::open("/dev/null").expect("Unix")).expect("open");
+        let _ = poll(pin!(device.readable()), Waker::noop());
+        drop(device);
+        let socket = UdpSocket::bind(&handle, "127.0.0.1:0").expect("loopback");
+        assert!(poll(pin!(socket.recv(&mut [0])), Waker::noop()).is_pending());
     });
 }
 

@@ -14,7 +14,7 @@ use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -415,6 +415,26 @@ fn a_waker_may_use_the_engine_while_it_is_replaced_called_or_dropped() {
         drop(rt);
         ENGINE.set(None); // what is left of the wakers may not come back any more: there is no engine
         drop(futures);
+    });
+}
+
+/// C16: an allocator is foreign code, too, and another thread's wake may allocate. (On the engine's own thread it leaves the engine alone: see `foreign.rs`.)
+#[test]
+fn an_allocator_may_call_a_waker_while_another_thread_calls_one() {
+    static TOLD: OnceLock<Waker> = OnceLock::new();
+    within(SOON, || {
+        let rt = runtime();
+        let keeps = [Keeps::default(), Keeps::default()];
+        keeps.iter().for_each(|keeps| drop(rt.spawn(keeps.clone())));
+        rt.run_until_stalled();
+        let [first, second] = keeps.map(|keeps| keeps.take().expect("polled"));
+        TOLD.set(second).expect("once");
+        let wakes = || {
+            allocations::at_the_next(|| TOLD.get().expect("set").wake_by_ref());
+            first.wake_by_ref();
+        };
+        thread::scope(|scope| scope.spawn(wakes).join().expect("no panic"));
+        assert_eq!(rt.run_until_stalled(), 2, "both were woken");
     });
 }
 

@@ -6,8 +6,11 @@
 mod common;
 
 use common::{Gate, SOON, runtime, within};
-use futures::channel::oneshot;
+use futures::StreamExt;
+use futures::channel::{mpsc, oneshot};
+use std::future::poll_fn;
 use std::process::Command;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -61,6 +64,22 @@ fn a_runtime_that_was_asked_says_once_who_waits_and_who_could_wake_it() {
     }
 }
 
+/// The usual mistake: it has put its waker nowhere, and another one, which could still be woken, hides that from `Stalled`.
+#[test]
+fn the_future_given_to_block_on_is_listed_also_if_it_waits_for_nothing() {
+    if is_the_program() {
+        let rt = runtime();
+        rt.note_after(Some(Duration::from_millis(100)));
+        drop(rt.spawn(receives_after(LONG)));
+        assert!(rt.try_block_on(std::future::pending::<()>()).is_err());
+        return;
+    }
+    let said = said("the_future_given_to_block_on_is_listed_also_if_it_waits_for_nothing", None);
+    assert!(said.contains("the future given to block_on: nobody holds its waker"), "{said}");
+    assert!(said.contains("Receiver<u32>, spawned at"), "{said}");
+    assert!(said.contains("pinlab: asleep for 1"), "some hundred milliseconds are not 0 s: {said}");
+}
+
 #[test]
 fn the_variable_asks_every_runtime() {
     if is_the_program() {
@@ -92,6 +111,24 @@ fn the_free_block_on_names_the_usual_mistake() {
     let said = said("the_free_block_on_names_the_usual_mistake", Some("0.1"));
     assert_eq!(said.matches("pinlab: block_on has slept for").count(), 1, "{said}");
     assert!(said.contains("JoinHandle") && said.contains("Runtime::block_on"), "{said}");
+}
+
+#[test]
+fn the_free_block_on_says_it_once_however_often_it_sleeps() {
+    if is_the_program() {
+        let (sender, mut receiver) = mpsc::unbounded();
+        thread::spawn(move || {
+            for number in 0..4 {
+                thread::sleep(Duration::from_millis(300));
+                sender.unbounded_send(number).expect("it receives");
+            }
+        });
+        pinlab::block_on(async { while receiver.next().await.is_some() {} });
+        return;
+    }
+    let said = said("the_free_block_on_says_it_once_however_often_it_sleeps", Some("0.1"));
+    assert_eq!(said.matches("pinlab: block_on has slept for").count(), 1, "{said}");
+    assert!(!said.contains("0 s."), "a tenth of a second is not 0 s: {said}");
 }
 
 #[test]
@@ -139,5 +176,38 @@ fn a_process_may_end_inside_of_a_task() {
         })
     }
     let said = said("a_process_may_end_inside_of_a_task", None);
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// The same in the free `block_on`, while another thread calls the waker that the future was lent: the waker stays as good as the poll.
+#[test]
+fn a_process_may_end_inside_of_the_free_block_on_while_a_thread_has_its_waker() {
+    /// Made before anything of the crate's, so it goes after that. What was given back by then is used again, with what is no address.
+    struct Last;
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let used: Vec<_> = (0..64).map(|_| Box::new([0x4141_4141_4141_4100_u64; 4])).collect();
+            thread::sleep(Duration::from_millis(200));
+            drop(std::hint::black_box(used));
+        }
+    }
+    thread_local! { static LAST: Last = const { Last }; }
+    if is_the_program() {
+        LAST.with(|_| ());
+        pinlab::block_on(poll_fn(|cx| -> Poll<()> {
+            let waker = cx.waker();
+            thread::scope(|scope| {
+                scope.spawn(move || -> () {
+                    loop {
+                        waker.wake_by_ref();
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                });
+                thread::sleep(Duration::from_millis(20));
+                std::process::exit(0)
+            })
+        }));
+    }
+    let said = said("a_process_may_end_inside_of_the_free_block_on_while_a_thread_has_its_waker", None);
     assert!(!said.contains("panicked"), "{said}");
 }

@@ -149,6 +149,14 @@ fn a_vacant_slot_and_one_that_is_too_small_say_so() {
     assert!(vacant.contains("is vacant"), "{vacant}");
     let small = message(Box::new(|| FutureSlot::with_room(8).put(process_data("", Rc::default()))));
     assert!(small.contains("FutureSlot::with_room("), "{small}");
+    let one_byte = message(Box::new(|| FutureSlot::with_room(0).put(std::future::ready(()))));
+    assert!(one_byte.contains("FutureSlot::with_room("), "{one_byte}");
+    FutureSlot::<()>::with_room(0).put(std::future::pending());
+    // What 64 bits could name, no system has.
+    for beyond in [usize::MAX / 4, usize::MAX].into_iter().skip(usize::from(!cfg!(target_pointer_width = "64"))) {
+        let beyond = message(Box::new(move || drop(FutureSlot::<()>::with_room(beyond))));
+        assert!(beyond.contains("no room"), "{beyond}");
+    }
 }
 
 #[test]
@@ -173,8 +181,9 @@ fn a_panic_names_the_line_of_whoever_asked() {
     }));
     let room = [0_u8; 8192];
     type Ask = Box<dyn FnOnce() + std::panic::UnwindSafe>;
-    let asks: [(&str, Ask); 7] = [
+    let asks: [(&str, Ask); 8] = [
         ("FutureSlot::with", Box::new(move || drop(FutureSlot::with(async move { room.len() })))),
+        ("FutureSlot::with_room", Box::new(|| drop(FutureSlot::<()>::with_room(usize::MAX)))),
         ("FutureSlot::put", Box::new(|| FutureSlot::with_room(8).put(process_data("", Rc::default())))),
         ("FutureSlot::poll", Box::new(|| drop(FutureSlot::<String>::new().poll()))),
         ("Slot::take", Box::new(|| drop(Slot::<String>::new().take()))),

@@ -5,7 +5,8 @@ mod common;
 use common::{Count, Gate, Keeps, SOON, Trace, patient, poll, runtime, tcp_pair, within};
 use futures::io::AsyncReadExt;
 use futures::task::{LocalSpawn, LocalSpawnExt};
-use pinlab::{TcpListener, yield_now};
+use pinlab::{JoinHandle, TcpListener, yield_now};
+use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
 use std::io::Write;
 use std::pin::{Pin, pin};
@@ -86,6 +87,41 @@ fn short_block_ons_do_not_starve_timers_and_sockets_however_many_tasks_yield_bes
                 assert!(start.elapsed() < patient(Duration::from_secs(2)), "{tasks} tasks: {fired:?} {read:?}");
             }
         }
+    });
+}
+
+/// C29: who was queued and is aborted has no turn, and nobody waits for it.
+#[test]
+fn sockets_do_not_wait_for_the_turns_of_tasks_that_were_aborted() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (ours, mut theirs) = tcp_pair(&handle);
+        let reader = rt.spawn(async move { (&ours).read(&mut [0; 1]).await.expect("loopback") });
+        let spawn = |count: usize| {
+            let yields = || async {
+                loop {
+                    yield_now().await;
+                }
+            };
+            (0..count).map(|_| handle.spawn(yields())).collect::<Vec<_>>()
+        };
+        let all: Rc<RefCell<Vec<JoinHandle<()>>>> = Rc::default();
+        let mut victims = spawn(98);
+        let place = all.clone();
+        // Its first poll is the 101st: the sockets were looked at after the 61st, when all of these were queued.
+        drop(handle.spawn(async move {
+            place.take().iter().for_each(JoinHandle::abort);
+            theirs.write_all(b"x").expect("loopback");
+            loop {
+                thread::sleep(MS);
+                yield_now().await;
+            }
+        }));
+        victims.extend(spawn(if cfg!(miri) { 200 } else { 20_000 }));
+        all.replace(victims);
+        let got = rt.block_on(handle.timeout(patient(Duration::from_secs(3)), reader));
+        assert_eq!(got.expect("a byte is there all the time").expect("it reads"), 1);
     });
 }
 

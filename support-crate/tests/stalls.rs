@@ -6,8 +6,13 @@ use common::{Gate, Keeps, SOON, runtime, tcp_pair, within};
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use pinlab::{Stalled, TcpListener, UdpSocket, yield_now};
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,10 +98,72 @@ fn a_stall_is_found_after_timers_and_wakes_have_been_used_up() {
 }
 
 #[test]
-fn a_sleep_that_never_ends_is_a_stall_too() {
+fn a_sleep_that_never_ends_is_a_stall_too_and_awaits_no_task() {
     within(SOON, || {
         let rt = runtime();
-        assert!(rt.try_block_on(rt.handle().sleep(Duration::MAX)).is_err());
+        let handle = rt.handle();
+        let sleeps = rt.spawn(handle.sleep(Duration::MAX));
+        let both = rt.spawn(futures::future::select(rt.spawn(pending::<()>()), handle.sleep(Duration::MAX)));
+        let stalled = rt.try_block_on(handle.timeout(Duration::MAX, pending::<()>())).expect_err("no such time comes");
+        let why: Vec<_> = stalled.waiting().iter().map(|waiting| (waiting.awaits_a_task(), waiting.sleeps_for_ever())).collect();
+        assert_eq!(why, [(false, true), (false, true), (false, false), (true, false)]);
+        assert_eq!(stalled.to_string().matches("waits for a time that never comes").count(), 2, "{stalled}");
+        drop((sleeps, both));
+    });
+}
+
+#[test]
+fn a_task_whose_future_is_being_dropped_does_not_wait() {
+    within(SOON, || {
+        let rt = Rc::new(runtime());
+        let (inside, listed) = (rt.clone(), Rc::new(Cell::new(0)));
+        let told = listed.clone();
+        let drives = OnDrop(move || told.set(inside.try_block_on(pending::<()>()).expect_err("a stall").waiting().len()));
+        let task = rt.spawn(async move {
+            let _drives = drives;
+            pending::<()>().await;
+        });
+        rt.run_until_stalled();
+        task.abort();
+        assert_eq!(listed.get(), 1, "the main future, and no other");
+    });
+}
+
+/// What its drop does, it does once.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)()
+    }
+}
+
+/// Its reference is counted as long as it is being dropped, and is no waker's.
+#[test]
+fn a_join_handle_that_is_being_dropped_is_no_hope() {
+    thread_local! {
+        static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
+        static STALLS: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Drives;
+    impl Wake for Drives {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Drives {
+        fn drop(&mut self) {
+            let rt = RT.take().expect("once");
+            assert!(rt.try_block_on(pending::<()>()).is_err());
+            STALLS.set(STALLS.get() + 1);
+        }
+    }
+    within(SOON, || {
+        let rt = Rc::new(runtime());
+        RT.set(Some(rt.clone()));
+        let mut handle = rt.spawn(pending::<()>());
+        rt.run_until_stalled();
+        assert!(common::poll(Pin::new(&mut handle), &Waker::from(Arc::new(Drives))).is_pending());
+        drop(handle);
+        assert_eq!(STALLS.get(), 1);
     });
 }
 

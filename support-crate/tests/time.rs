@@ -5,9 +5,10 @@ mod common;
 #[cfg(unix)]
 use common::Keeps;
 use common::{Count, SOON, Trace, poll, runtime, within};
+use futures::FutureExt;
 use futures::stream::StreamExt;
-use pinlab::{CountingWaker, Runtime, Sleep, yield_now};
-use std::cell::RefCell;
+use pinlab::{CountingWaker, Handle, Retry, Runtime, Sleep, yield_now};
+use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -82,6 +83,29 @@ fn no_time_at_all_a_past_instant_and_the_longest_time_are_fine() {
             assert!(handle.timeout(2 * MS, handle.sleep(Duration::from_secs(100 * 365 * 86_400))).await.is_err());
         });
         assert_eq!(rt.stats().timers, 0);
+    });
+}
+
+/// Another executor's tasks have their turn, too, beside one that never has to wait.
+#[test]
+fn sleeps_of_no_length_let_others_run_on_another_executor() {
+    within(SOON, || {
+        let rt = runtime();
+        let (handle, turns) = (rt.handle(), Cell::new(0));
+        let greedy = async {
+            while turns.get() < 10 {
+                handle.sleep(Duration::ZERO).await;
+            }
+        };
+        let other = async {
+            while turns.get() < 10 {
+                turns.set(turns.get() + 1);
+                yield_now().await;
+            }
+        };
+        pinlab::block_on(futures::future::join(greedy, other));
+        let over = (0..1_000).filter(|_| handle.sleep(Duration::ZERO).now_or_never().is_some()).count();
+        assert!(over >= 992, "{over} of 1,000 were over at once: each 129th is to make room");
     });
 }
 
@@ -297,6 +321,47 @@ fn a_sleep_polled_after_its_runtime_has_gone_panics_whether_or_not_it_was_polled
         let panic = catch_unwind(AssertUnwindSafe(|| poll(sleep.as_mut(), Waker::noop()))).expect_err("nothing would wake it");
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         assert!(text.expect("text").contains("after its Runtime had been dropped"));
+    }
+}
+
+/// The clone of a waker is foreign code, and may drop the runtime: whoever then says `Pending` would be woken by nobody.
+#[test]
+fn whoever_waits_for_a_time_of_a_runtime_that_goes_while_the_waker_is_cloned_panics() {
+    thread_local! {
+        static RT: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    }
+    type Waits = Pin<Box<dyn Future<Output = ()>>>;
+    type Make = fn(&Handle) -> Waits;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let kinds: [(&str, Make); 6] = [
+        ("a sleep", |handle| Box::pin(handle.sleep(HOUR))),
+        ("a sleep without an end", |handle| Box::pin(handle.sleep(Duration::MAX))),
+        ("a sleep that waits already", |handle| {
+            let mut sleep = Box::pin(handle.sleep(HOUR));
+            assert!(poll(sleep.as_mut(), Waker::noop()).is_pending());
+            sleep
+        }),
+        ("a limit", |handle| Box::pin(handle.timeout(HOUR, pending::<()>()).map(drop))),
+        ("an interval", |handle| {
+            let mut interval = handle.interval(HOUR);
+            Box::pin(async move {
+                interval.tick().await;
+            })
+        }),
+        ("a pause between two attempts", |handle| {
+            Box::pin(Retry::new(|| ready(Err::<(), ()>(())), 1).with_delay(handle, HOUR).map(drop))
+        }),
+    ];
+    for (name, make) in kinds {
+        let rt = runtime();
+        let mut waits = make(&rt.handle());
+        RT.set(Some(rt));
+        let counting = CountingWaker::on_clone(|_| drop(RT.take()));
+        let waker = counting.waker();
+        let panic = catch_unwind(AssertUnwindSafe(|| poll(waits.as_mut(), &waker).is_pending())).expect_err(name);
+        let text = panic.downcast_ref::<&str>().expect("text");
+        assert!(text.contains("after its Runtime had been dropped"), "{name}: {text}");
+        assert_eq!(counting.clones(), counting.drops(), "{name}: its clone is not kept");
     }
 }
 

@@ -5,10 +5,15 @@ mod common;
 use common::{Gate, Keeps, SOON, Trace, runtime, within};
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
-use pinlab::{Source, TaskPhase, WakerPlace, What, yield_now};
-use std::future::{Future, poll_fn};
+use pinlab::{JoinHandle, Source, TaskPhase, WakerPlace, What, yield_now};
+use std::cell::RefCell;
+use std::future::{Future, pending, poll_fn};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +37,7 @@ fn says(trace: &Trace, name: &'static str, polls: usize) -> impl Future<Output =
     struct Says(Trace, &'static str, usize);
     impl Future for Says {
         type Output = ();
-        fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
             self.0.say(format!("poll {}", self.1));
             self.2 -= 1;
             if self.2 == 0 {
@@ -287,6 +292,49 @@ fn a_recording_that_is_forgotten_keeps_no_more_than_its_share() {
 }
 
 #[test]
+fn steps_of_a_recording_that_is_full_tell_what_was_polled_and_keep_no_names() {
+    let rt = runtime();
+    rt.record();
+    for _ in 0..60_000 {
+        drop(rt.spawn(async {}));
+        assert!(rt.step().polled.is_some(), "after {} polls", rt.stats().polls);
+    }
+    let kept = rt.trace().tasks();
+    assert_eq!(kept, 50_000, "those of the entries, and no other");
+    let tasks = [rt.spawn(pending::<()>()), rt.spawn(pending::<()>())];
+    let first = rt.step();
+    let numbers: Vec<_> = first.state.tasks.iter().map(|state| state.task).collect();
+    assert!(numbers[0] >= kept && numbers[0] < numbers[1], "numbers beyond those of the recording: {numbers:?}");
+    assert_eq!(first.polled, Some(numbers[0]));
+    assert_eq!(rt.step().polled, Some(numbers[1]), "and the same each time");
+    rt.block_on(yield_now());
+    assert_eq!(rt.trace().tasks(), kept);
+    drop(tasks);
+}
+
+#[test]
+fn a_step_whose_task_stops_or_restarts_the_recording_tells_what_was_polled() {
+    let rt = Rc::new(runtime());
+    drop(rt.spawn(async {}));
+    rt.step();
+    for restart in [true, false] {
+        let inside = rt.clone();
+        let other = rt.spawn(pending::<()>());
+        drop(rt.spawn(async move {
+            inside.stop_recording();
+            if restart {
+                inside.record();
+            }
+        }));
+        assert!(rt.step().polled.is_some());
+        let step = rt.step();
+        let polled = step.polled.expect("it was ready");
+        assert!(step.state.tasks.iter().all(|state| state.task != polled), "that one is over, and it is no other's number");
+        drop(other);
+    }
+}
+
+#[test]
 fn a_step_polls_one_task_and_shows_who_is_queued_and_who_holds_whose_waker() {
     let rt = runtime();
     let handle = rt.handle();
@@ -328,4 +376,206 @@ fn a_snapshot_that_is_taken_inside_of_a_poll_shows_no_waker_that_nobody_has() {
     let inside = rt.clone();
     let task = rt.spawn(async move { inside.snapshot().tasks[0].wakers.clone() });
     assert_eq!(rt.block_on(task).expect("it ends"), []);
+}
+
+/// The reference with which it was polled is none then either.
+#[test]
+fn a_snapshot_that_is_taken_while_a_task_that_aborted_itself_is_dropped_shows_no_waker_that_nobody_has() {
+    struct Looks(Rc<pinlab::Runtime>, Rc<RefCell<Option<pinlab::Snapshot>>>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.replace(Some(self.0.snapshot()));
+        }
+    }
+    let rt = Rc::new(runtime());
+    let (own, seen) = (Rc::new(RefCell::new(None::<JoinHandle<()>>)), Rc::default());
+    let (me, looks) = (own.clone(), Looks(rt.clone(), Rc::clone(&seen)));
+    own.replace(Some(rt.spawn(async move {
+        let _looks = looks;
+        me.borrow().as_ref().expect("spawned").abort();
+        pending::<()>().await;
+    })));
+    rt.tick();
+    let seen = seen.take().expect("dropped");
+    assert_eq!((seen.tasks[0].phase, &seen.tasks[0].wakers[..]), (TaskPhase::Cancelled, &[][..]));
+}
+
+#[test]
+fn a_sleep_that_never_ends_is_a_timer_like_others() {
+    let rt = runtime();
+    let handle = rt.handle();
+    let tasks = [rt.spawn(handle.sleep(Duration::MAX)), rt.spawn(handle.sleep(Duration::from_secs(60)))];
+    rt.run_until_stalled();
+    let snapshot = rt.snapshot();
+    assert_eq!(snapshot.tasks[0].wakers, [WakerPlace::Timer(1)], "the last one");
+    assert_eq!((snapshot.timers[1].due_in, snapshot.timers[1].wakes), (Duration::MAX, Some(0)));
+    assert!(snapshot.to_string().contains("its waker is with a timer (never)"), "{snapshot}");
+    assert_eq!(rt.stats().timers, 2);
+    drop(tasks);
+}
+
+#[test]
+fn a_recording_that_begins_inside_of_a_poll_knows_who_is_being_polled() {
+    let rt = Rc::new(runtime());
+    rt.block_on(async {
+        yield_now().await; // what is not to be recorded
+        rt.record();
+        drop(rt.spawn(std::future::ready(())));
+        yield_now().await;
+    });
+    expect(
+        &rt,
+        &[
+            "spawn #0 Ready<()> by #1", // by what block_on drives
+            "wake #1 by #1",
+            "poll #0 Ready",
+            "poll #1 Ready",
+        ],
+    );
+    rt.block_on(async {
+        rt.stop_recording();
+        rt.record(); // again, in a poll that was recorded
+        drop(rt.spawn(std::future::ready(())));
+    });
+    expect(&rt, &["spawn #0 Ready<()> by #1"]);
+    let trace = rt.stop_recording();
+    assert!(trace.name(1).starts_with("block_on a_recording_that_begins"), "{}", trace.name(1));
+
+    rt.run_until_stalled();
+    let inside = rt.clone();
+    let task = rt.spawn(async move {
+        inside.record();
+        drop(inside.spawn(async {}));
+    });
+    rt.tick();
+    drop(rt.spawn(async {}));
+    rt.run_until_stalled();
+    let by: Vec<_> = rt.trace().entries().iter().filter_map(|entry| spawner(entry.what)).collect();
+    assert!(matches!(by[..], [Source::Task(_), Source::Outside]), "the second one is no longer by that task: {by:?}");
+    drop(task);
+}
+
+#[test]
+fn a_late_wake_of_an_earlier_block_on_has_a_name_of_its_own() {
+    let rt = runtime();
+    let keeps = Keeps::default();
+    rt.block_on(futures::future::select(keeps.clone(), yield_now()));
+    rt.record();
+    rt.block_on(async { keeps.take().expect("polled").wake() });
+    expect(&rt, &["poll #0 Ready", "wake #1 by #0 (queued already, or complete)"]);
+    assert_eq!(rt.trace().name(1), "block_on an earlier future");
+}
+
+fn spawner(what: What) -> Option<Source> {
+    if let What::Spawned { by, .. } = what { Some(by) } else { None }
+}
+
+#[test]
+fn what_follows_a_main_future_that_panicked_is_not_taken_for_its_work() {
+    let rt = runtime();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        rt.block_on(async {
+            rt.record();
+            if true {
+                panic!("no");
+            }
+        })
+    }));
+    assert!(result.is_err());
+    drop(rt.spawn(async {}));
+    assert_eq!(rt.trace().entries().iter().filter_map(|entry| spawner(entry.what)).next(), Some(Source::Outside));
+}
+
+#[test]
+fn a_main_future_that_panics_is_over_after_the_time_that_it_took() {
+    const BUSY: Duration = Duration::from_millis(20);
+    let rt = runtime();
+    rt.record();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        rt.block_on(async {
+            thread::sleep(BUSY);
+            if true {
+                panic!("no");
+            }
+        })
+    }));
+    assert!(result.is_err());
+    let trace = rt.trace();
+    let What::Polled { took, ready, .. } = trace.entries()[0].what else { panic!("{trace}") };
+    assert!(ready && took >= BUSY, "{trace}");
+    assert_eq!(trace.snapshots().len(), 1, "as after each poll");
+}
+
+/// It returned `Pending`, whatever became of it then; and wakes that come later find it over, not queued.
+#[test]
+fn a_poll_that_was_aborted_meanwhile_is_none_that_was_ready() {
+    let rt = runtime();
+    rt.record();
+    let own = Rc::new(RefCell::new(None::<JoinHandle<()>>));
+    let keeps = Keeps::default();
+    let (me, mut waits) = (own.clone(), keeps.clone());
+    own.replace(Some(rt.spawn(poll_fn(move |cx| {
+        me.borrow().as_ref().expect("spawned").abort();
+        Pin::new(&mut waits).poll(cx)
+    }))));
+    rt.run_until_stalled();
+    keeps.take().expect("polled").wake();
+    let name = rt.trace().name(0).to_owned();
+    expect(
+        &rt,
+        &[
+            &format!("spawn #0 {name} by code outside any task"),
+            "poll #0 Pending",
+            "wake #0 by code outside any task (queued already, or complete)",
+        ],
+    );
+    let words = rt.trace().figure().html();
+    assert!(words.contains("The wake is too late"), "it is not queued: {words}");
+}
+
+/// Poll-style waiters do not say when they give up: after a second of silence the engine asks.
+#[test]
+fn a_wake_by_the_engine_that_asks_who_still_waits_is_recorded_as_its_own() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, theirs) = common::tcp_pair(&rt.handle());
+        rt.record();
+        let mut polls = 0;
+        rt.block_on(poll_fn(|cx| {
+            polls += 1;
+            let read = futures::AsyncRead::poll_read(Pin::new(&mut &stream), cx, &mut [0]);
+            if polls == 1 { read.map(drop) } else { Poll::Ready(()) }
+        }));
+        expect(&rt, &["poll #0 Pending", "sleep", "wake #0 by the engine", "poll #0 Ready"]);
+        assert!(rt.trace().entries().iter().any(|entry| matches!(entry.what, What::Woken { by: Source::Engine, .. })));
+        drop(theirs);
+    });
+}
+
+#[test]
+fn a_sleep_ends_before_those_are_woken_who_waited_for_an_event() {
+    /// Wakes somebody else, and takes its time.
+    struct Slow(Waker);
+    impl Wake for Slow {
+        fn wake(self: Arc<Self>) {
+            thread::sleep(Duration::from_millis(300));
+            self.0.wake_by_ref();
+        }
+    }
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, mut theirs) = common::tcp_pair(&rt.handle());
+        let helper = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            theirs.write_all(b"x").expect("a connection");
+        });
+        rt.record();
+        rt.block_on(poll_fn(|cx| {
+            let slow = Waker::from(Arc::new(Slow(cx.waker().clone())));
+            futures::AsyncRead::poll_read(Pin::new(&mut &stream), &mut Context::from_waker(&slow), &mut [0])
+        }))
+        .expect("a byte");
+        assert!(rt.trace().parked() < Duration::from_millis(200), "{}", rt.trace());
+        helper.join().expect("no panic");
+    });
 }

@@ -3,12 +3,14 @@
 mod common;
 
 use common::{SOON, poll, runtime, tcp_pair, within};
+#[cfg(unix)]
+use futures::AsyncWriteExt;
 use futures::stream::FuturesUnordered;
-use futures::{AsyncReadExt, FutureExt, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, FutureExt, StreamExt};
 use pinlab::{Async, Retry, TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Waker;
@@ -48,6 +50,79 @@ fn any_number_of_tasks_wait_for_one_source_without_a_poll() {
             rt.block_on(all);
         });
     }
+}
+
+/// C33. Whoever was displaced used to be counted before having had a turn, so that the list did not have to double.
+#[test]
+fn any_number_of_waiters_settle_however_long_their_polls_take() {
+    for waiters in [67, 80, 89, 222] {
+        within(SOON, move || {
+            let rt = runtime();
+            let (stream, _theirs) = tcp_pair(&rt.handle());
+            let stream = Rc::new(stream);
+            for _ in 0..waiters {
+                let stream = stream.clone();
+                drop(rt.spawn(poll_fn(move |cx| {
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_micros(5) {} // it has something else to do, too
+                    Pin::new(&mut &*stream).poll_read(cx, &mut [0]).map(drop)
+                })));
+            }
+            rt.block_on(rt.handle().sleep(50 * MILLISECOND));
+            let before = rt.stats().polls;
+            rt.block_on(rt.handle().sleep(100 * MILLISECOND));
+            assert!(rt.stats().polls - before <= 4, "{waiters}: {} polls while nothing happened", rt.stats().polls - before);
+        });
+    }
+}
+
+/// IS3. The hint is one for all: who asks whether it is still so must not take it away from others.
+#[test]
+fn who_watches_a_source_and_does_not_read_starves_no_reader() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, mut theirs) = tcp_pair(&rt.handle());
+        let stream = Rc::new(stream);
+        let watched = stream.clone();
+        let _watcher = rt.spawn(async move {
+            loop {
+                (*watched).as_ref().readable().await.expect("the runtime is there");
+                watched.peek(&mut [0]).await.expect("loopback");
+            }
+        });
+        let read = rt.spawn(async move { (&*stream).read(&mut [0; 8]).await.expect("loopback") });
+        rt.run_until_stalled(); // both wait, the watcher first
+        theirs.write_all(b"x").expect("loopback");
+        assert_eq!(rt.block_on(read).expect("it does not panic"), 1);
+    });
+}
+
+/// IS3. An operation may say `WouldBlock` for itself alone.
+#[test]
+fn each_event_gives_each_operation_a_try() {
+    within(SOON, || {
+        let rt = runtime();
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let (one, two) = (socket(), socket());
+        let shared = Rc::new(Async::new(&rt.handle(), socket()).expect("it is watched by nobody else"));
+        let to = shared.get_ref().local_addr().expect("it is bound");
+        let from = |peer: std::net::SocketAddr| {
+            let shared = shared.clone();
+            rt.spawn(async move {
+                let received = shared.read_with(|socket| {
+                    let mut bytes = [0; 8];
+                    let is_mine = socket.peek_from(&mut bytes)?.1 == peer;
+                    if is_mine { socket.recv(&mut bytes) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+                });
+                received.await.expect("loopback")
+            })
+        };
+        let _first = from(one.local_addr().expect("it is bound"));
+        let second = from(two.local_addr().expect("it is bound"));
+        rt.run_until_stalled();
+        two.send_to(b"x", to).expect("loopback");
+        assert_eq!(rt.block_on(second).expect("it does not panic"), 1);
+    });
 }
 
 /// C33, for streams of connections, which withdraw when they are dropped.
@@ -179,11 +254,16 @@ fn a_descriptor_is_watched_once_and_again_when_it_was_taken_back() {
 #[test]
 fn a_source_with_bytes_of_its_own_is_read_until_it_would_block() {
     #[derive(Debug)]
-    struct Drip(std::net::TcpStream);
+    struct Drip(std::net::TcpStream, RefCell<Vec<u8>>);
     impl std::io::Read for &Drip {
         fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-            let most = buf.len().min(1);
-            (&self.0).read(&mut buf[..most])
+            let mut kept = self.1.borrow_mut();
+            if kept.is_empty() {
+                let mut bytes = [0; 64];
+                let got = (&self.0).read(&mut bytes)?;
+                kept.extend(bytes[..got].iter().rev());
+            }
+            Ok(kept.pop().into_iter().zip(buf).map(|(byte, place)| *place = byte).count())
         }
     }
     #[cfg(unix)]
@@ -201,11 +281,14 @@ fn a_source_with_bytes_of_its_own_is_read_until_it_would_block() {
     within(SOON, || {
         let rt = runtime();
         let (stream, mut theirs) = tcp_pair(&rt.handle());
-        let mut drip = Async::new(&rt.handle(), Drip(stream.into_inner())).expect("open");
+        let mut drip = Async::new(&rt.handle(), Drip(stream.into_inner(), RefCell::default())).expect("open");
         theirs.write_all(b"four").expect("loopback");
         let waits = rt.stats().waits;
         let mut buf = [0; 4];
-        rt.block_on(drip.read_exact(&mut buf)).expect("four bytes");
+        rt.block_on(drip.read_exact(&mut buf[..1])).expect("four bytes");
+        // The system has nothing more to tell; who asks it does not make the source forget what it keeps.
+        assert!(drip.readable().now_or_never().is_none());
+        rt.block_on(drip.read_exact(&mut buf[1..])).expect("four bytes");
         assert_eq!(&buf, b"four");
         assert!(rt.stats().waits - waits <= 1, "one wait for all of them");
     });
@@ -226,6 +309,17 @@ fn options_of_sockets_have_methods_and_the_documented_defaults() {
             stream.set_linger(Some(Duration::from_secs(2)))?;
             assert_eq!(stream.linger()?, Some(Duration::from_secs(2)));
             stream.set_linger(None)?;
+            assert_eq!(stream.linger()?, None);
+            stream.set_linger(Some(Duration::ZERO))?;
+            assert_eq!(stream.linger()?, Some(Duration::ZERO));
+            // Whole seconds, and none that is not asked for: that would be a reset.
+            stream.set_linger(Some(MILLISECOND))?;
+            assert_eq!(stream.linger()?, Some(Duration::from_secs(1)));
+            stream.set_linger(Some(Duration::MAX))?;
+            assert!(stream.linger()?.is_some_and(|time| time >= Duration::from_secs(300)));
+            stream.set_linger(Some(Duration::from_secs(1 << 32)))?;
+            assert!(stream.linger()?.is_some_and(|time| time >= Duration::from_secs(300)));
+            stream.set_linger(None)?;
             stream.set_keepalive(Some(Duration::from_secs(30)))?;
             stream.set_recv_buffer_size(1 << 16)?;
             stream.set_send_buffer_size(1 << 16)?;
@@ -237,6 +331,24 @@ fn options_of_sockets_have_methods_and_the_documented_defaults() {
         assert!(!udp.broadcast().expect("an option"));
         udp.set_broadcast(true).expect("an option");
         assert!(udp.peer_addr().is_err(), "not connected");
+    });
+}
+
+#[cfg(unix)] // elsewhere the system closes no non-blocking socket that lingers
+#[test]
+fn a_socket_that_lingers_for_less_than_a_second_loses_nothing() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, mut theirs) = tcp_pair(&rt.handle());
+        stream.set_linger(Some(500 * MILLISECOND)).expect("a TCP socket");
+        rt.block_on((&stream).write_all(&[7; 1 << 16])).expect("there is room");
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            std::thread::sleep(20 * MILLISECOND);
+            theirs.read_to_end(&mut got).map(|_| got.len())
+        });
+        drop(stream);
+        assert_eq!(reader.join().expect("no panic").expect("no reset"), 1 << 16);
     });
 }
 
@@ -296,6 +408,24 @@ fn a_read_that_was_given_up_is_no_hope() {
             pending::<()>().await;
         });
         assert_eq!(stalled.expect_err("nothing is waited for").waiting().len(), 1);
+    });
+}
+
+/// Nobody is woken by the look at who still waits: what was known of the sockets before it must not count after it.
+#[test]
+fn a_read_whose_task_is_over_is_no_hope() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, _theirs) = tcp_pair(&rt.handle());
+        let stream = Rc::new(stream);
+        let (shared, handle) = (stream.clone(), rt.handle());
+        let task = rt.spawn(async move {
+            let read = handle.timeout(5 * MILLISECOND, (&*shared).read(&mut [0; 4])).await;
+            assert!(read.is_err(), "there is nothing to read");
+        });
+        rt.block_on(task).expect("it does not panic");
+        assert!(rt.try_block_on(pending::<()>()).is_err());
+        drop(stream);
     });
 }
 
@@ -474,5 +604,42 @@ fn who_waits_for_a_runtime_that_is_dropped_is_woken() {
         drop(there);
         assert_eq!(here.block_on(reader).expect("it ends"), Err(std::io::ErrorKind::NotConnected));
         assert!(here.block_on(sleeper).expect_err("a sleep of a runtime that is gone panics").is_panic());
+    });
+}
+
+/// A connection that nobody could watch stays with the system, for whoever takes the listener back.
+#[test]
+fn a_listener_takes_no_connection_when_its_runtime_is_gone() {
+    within(SOON, || {
+        let rt = runtime();
+        let listener = TcpListener::bind(&rt.handle(), "127.0.0.1:0").expect("loopback");
+        let mut client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
+        client.write_all(b"x").expect("loopback");
+        std::thread::sleep(20 * MILLISECOND);
+        drop(rt);
+        let error = pinlab::block_on(listener.accept()).expect_err("nobody could watch it");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        let error = pinlab::block_on(listener.incoming().next()).expect("never ends").expect_err("nor here");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        let (mut taken, _) = listener.into_inner().accept().expect("it is still there");
+        taken.set_nonblocking(false).expect("open");
+        taken.read_exact(&mut [0]).expect("one byte");
+    });
+}
+
+/// Nor does anybody connect for a runtime that is gone.
+#[test]
+fn nobody_is_called_for_a_runtime_that_is_gone() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        drop(rt);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let error = pinlab::block_on(TcpStream::connect(&handle, address)).expect_err("nobody could watch it");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        listener.set_nonblocking(true).expect("open");
+        std::thread::sleep(20 * MILLISECOND);
+        assert_eq!(listener.accept().expect_err("nobody").kind(), std::io::ErrorKind::WouldBlock);
     });
 }

@@ -51,7 +51,7 @@ pub(super) struct Clock {
     /// The last look: never later than now.
     now: Cell<Instant>,
     last_fetch: Cell<Instant>,
-    /// At so many polls, all who were queued at the last look at the sockets have been polled.
+    /// At so many polls, all who were queued at the last look at the sockets have been polled, or have left.
     end_of_round: Cell<u64>,
     /// What the task that is being polled may still do in a row; and which poll that is.
     budget: Cell<(u64, u32)>,
@@ -80,6 +80,12 @@ impl Clock {
     #[inline(always)]
     pub(super) fn count_poll(&self) {
         self.polls.set(self.polls.get() + 1);
+    }
+
+    /// One that was queued has left the queue without a poll: the round does not wait for its turn.
+    #[inline]
+    pub(super) fn skip_poll(&self) {
+        self.end_of_round.set(self.end_of_round.get().saturating_sub(1));
     }
 
     pub(super) fn polls(&self) -> u64 {

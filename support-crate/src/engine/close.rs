@@ -1,6 +1,6 @@
 //! The end of an engine.
 
-use super::Engine;
+use super::{Engine, Loop};
 use crate::foreign;
 use crate::task::has_ended;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 impl Engine {
     /// Drops every future, here and now, and lets go of what wakers and join handles still hold, and of every descriptor.
     pub(crate) fn close(self: &Rc<Self>) {
-        if self.running.get() {
+        if self.at.get() != Loop::Stopped {
             std::mem::forget(self.clone()); // `exit` inside of a task drops what is in thread-locals: the loop's frames are still there (IE3)
             return;
         }

@@ -11,7 +11,11 @@ use super::Engine;
 use super::stall;
 use crate::foreign;
 use crate::observe::names::short_name;
-use crate::show;
+use crate::observe::recorder::By;
+use crate::show::{
+    self,
+    text::{brief, counted},
+};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -85,7 +89,7 @@ impl Quiet {
 
 /// The engine is about to sleep with no timer armed. For how long at most, before it should come here again?
 pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
-    if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
+    if cfg!(pinlab_loom) || sockets && !engine.reactor().may_all_be_gone() {
         return None;
     }
     let quiet = &engine.quiet;
@@ -97,18 +101,21 @@ pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
     Some(next.saturating_sub(lasts).max(Duration::from_millis(1)))
 }
 
-/// The queue is empty, and no timer is armed: if it has been quiet for long, looks closer. It may have woken tasks when it returns.
-pub(super) fn look_closer(engine: &Engine, sockets: bool) {
+/// The queue is empty, and no timer is armed: if it has been quiet for long, looks closer. Whether it has woken anybody: then foreign code has run, and nothing is
+/// as it was.
+pub(super) fn look_closer(engine: &Engine, sockets: bool) -> bool {
     let quiet = &engine.quiet;
-    if cfg!(pinlab_loom) || sockets && !engine.reactor().is_any_gone() {
-        return;
+    if cfg!(pinlab_loom) || sockets && !engine.reactor().may_all_be_gone() {
+        return false;
     }
     let lasts = quiet.lasts();
     if sockets {
         if lasts >= LOOK_AFTER && !quiet.has_looked() {
             quiet.looked.set(quiet.happened.get());
+            let _at_work = engine.recorder().is_on().then(|| engine.recorder().at_work(By::Engine));
             let wakers = engine.reactor().take_anybody();
             wakers.into_iter().for_each(foreign::wake);
+            return true;
         }
     } else if engine.tasks.is_queue_empty()
         && quiet.note_after.get().is_some_and(|after| lasts >= after)
@@ -116,6 +123,7 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) {
     {
         show::to_stderr(&note(engine, lasts));
     }
+    false
 }
 
 /// Who waits, and what that means.
@@ -123,7 +131,7 @@ fn note(engine: &Engine, lasts: Duration) -> String {
     let mut wakers = 0;
     let mut lines = Vec::new();
     engine.tasks.any(|task| {
-        if !task.is_over() && (!task.is_main() || !task.is_fresh_main()) {
+        if task.waits() {
             let held = task.wakers();
             wakers += held;
             let who = task.who();
@@ -132,14 +140,19 @@ fn note(engine: &Engine, lasts: Duration) -> String {
             } else {
                 format!("{}, spawned at {}", short_name((who.name)()), task.at())
             };
-            lines.push((who.id, format!("  {name}: {held} of its wakers held\n")));
+            let held = match held {
+                0 => "nobody holds its waker: nothing can wake it".to_owned(),
+                held => format!("{held} of its wakers held"),
+            };
+            lines.push((who.id, format!("  {name}: {held}\n")));
         }
         false
     });
     lines.sort();
     let mut note = format!(
-        "pinlab: asleep for {:.0} s, with no timer and no socket to wait for, and {wakers} wakers held somewhere:\n",
-        lasts.as_secs_f64()
+        "pinlab: asleep for {}, with no timer and no socket to wait for, and {} held somewhere:\n",
+        brief(lasts),
+        counted(wakers, "waker", "wakers")
     );
     lines.iter().for_each(|(_, line)| note.push_str(line));
     let _ = write!(

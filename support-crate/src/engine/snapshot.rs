@@ -5,7 +5,7 @@ use crate::observe::recorder::By;
 use crate::observe::snapshot::{SideState, Snapshot, SourceState, TaskPhase, TaskState, TimerState, WakerPlace};
 use crate::task::state::Phase;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is in the engine now. The recorder is on: it numbers the tasks.
 pub(super) fn take(engine: &Engine) -> Snapshot {
@@ -22,8 +22,8 @@ pub(super) fn take(engine: &Engine) -> Snapshot {
         let who = task.who();
         if idle_main.as_ref() != Some(task) && !(task.is_main() && task.is_over()) {
             let phase = match task.phase() {
-                _ if current == Some(who.id) => TaskPhase::Polled,
                 Phase::Polling => TaskPhase::Polled,
+                Phase::Idle if current == Some(who.id) => TaskPhase::Polled, // the main one: its future is in `block_on`'s frame
                 Phase::Cancelling => TaskPhase::Cancelled,
                 Phase::Done | Phase::Empty => TaskPhase::Done,
                 Phase::Free | Phase::Idle if task.is_queued() => TaskPhase::Queued,
@@ -50,14 +50,12 @@ pub(super) fn take(engine: &Engine) -> Snapshot {
         }
     };
     let now = Instant::now();
-    let mut timers = engine.timers().waiting();
-    timers.sort_by_key(|(deadline, order, _)| (*deadline, *order));
-    for (index, (_, _, data)) in timers.iter().enumerate() {
+    let timers = engine.timers().waiting();
+    for (index, (_, data)) in timers.iter().enumerate() {
         data.iter().for_each(|&data| note(data, WakerPlace::Timer(index)));
     }
-    let timers = timers
-        .into_iter()
-        .map(|(deadline, _, data)| TimerState { due_in: deadline.saturating_duration_since(now), wakes: data.and_then(number) });
+    let due_in = |deadline: Option<Instant>| deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+    let timers = timers.into_iter().map(|(deadline, data)| TimerState { due_in: due_in(deadline), wakes: data.and_then(number) });
     let sources = engine.reactor().states(|source, sides| {
         let [read, write] = sides.map(|(ready, armed, waiting)| {
             waiting.iter().for_each(|&data| note(data, WakerPlace::Source(source)));

@@ -12,14 +12,17 @@ use std::fmt;
 use std::future::Ready;
 use std::panic::Location;
 
-/// Nothing is ready and nothing is armed. If, besides, nobody outside holds a waker, nothing can ever happen. `blocked` is the name of the main future's type.
-pub(super) fn check(engine: &Engine, main: &TaskRef, blocked: fn() -> &'static str) -> Result<(), Stalled> {
+/// Nothing is ready and nothing is armed. If, besides, nobody outside holds a waker, nothing can ever happen.
+///
+/// Who counts is who can be polled. A future that is being dropped, in whose drop this is called, cannot; and who awaits its task waits in vain. Of main
+/// tasks there is only this one: earlier ones are over.
+pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
     // A waker that waits for another task's output is no hope by itself: that task has to move first. But if there are more wakers
     // than outputs that anybody waits for, some of them wait for something else. That takes few steps to see, and is the rule.
     // One that waits for an instant that never comes is none either.
     let mut surplus = main.wakers() as isize - engine.tasks.joiners() - engine.timers().count_never() as isize;
     let mut is_surplus = |task: &TaskRef| {
-        if !task.is_over() && !task.is_main() {
+        if task.waits() && task != main {
             surplus += task.wakers() as isize;
         }
         surplus > 0
@@ -36,21 +39,35 @@ pub(super) fn check(engine: &Engine, main: &TaskRef, blocked: fn() -> &'static s
         }
         false
     });
+    let mut sleeping: HashMap<*const (), usize> = HashMap::new();
     for data in engine.timers().never() {
-        *awaiting.entry(data).or_default() += 1;
+        *sleeping.entry(data).or_default() += 1;
     }
     // One that awaits handles only has its waker itself: it passes on the wakes of those that it gave to them, and they were counted above.
-    let own = |task: &TaskRef| usize::from(awaits_handles_only(if task == main { blocked() } else { (task.who().name)() }));
+    let own = |task: &TaskRef| usize::from(awaits_handles_only((task.who().name)()));
     let is_hope = |task: &TaskRef| {
-        let in_vain = |task: &TaskRef| awaiting.get(&task.address()).copied().unwrap_or(0);
-        (!task.is_over() && !task.is_main() || task == main)
-            && task.wakers() > in_vain(task)
-            && task.wakers() > in_vain(task) + own(task) // asks for names: only then
+        let at = |places: &HashMap<*const (), usize>| places.get(&task.address()).copied().unwrap_or(0);
+        let in_vain = at(&awaiting) + at(&sleeping);
+        task.waits() && task.wakers() > in_vain && task.wakers() > in_vain + own(task) // asks for names: only then
     };
     if engine.tasks.any(is_hope) {
         return Ok(());
     }
-    Err(report(engine, main))
+    // All that wait, the main future first, then the oldest.
+    let mut waiting = Vec::new();
+    engine.tasks.any(|task| {
+        if task.waits() {
+            let why = match task.wakers() {
+                0 => Why::Nothing,
+                wakers if Some(&wakers) == sleeping.get(&task.address()) => Why::Never,
+                _ => Why::Task,
+            };
+            waiting.push((task != main, task.who().id, Waiting::new(task, why)));
+        }
+        false
+    });
+    waiting.sort_by_key(|(is_spawned, id, _)| (*is_spawned, *id));
+    Err(Stalled { waiting: waiting.into_iter().map(|(_, _, waiting)| waiting).collect() })
 }
 
 /// Whether a future with this name awaits join handles and nothing else: then nobody but their tasks' ends has the wakers that it makes of its own.
@@ -65,20 +82,7 @@ fn awaits_handles_only(name: &str) -> bool {
     })
 }
 
-/// All that wait, the main future first, then the oldest.
-fn report(engine: &Engine, main: &TaskRef) -> Stalled {
-    let mut waiting = Vec::new();
-    engine.tasks.any(|task| {
-        if !task.is_over() && (!task.is_main() || task == main) {
-            waiting.push((!task.is_main(), task.who().id, Waiting::new(task)));
-        }
-        false
-    });
-    waiting.sort_by_key(|(is_spawned, id, _)| (*is_spawned, *id));
-    Stalled { waiting: waiting.into_iter().map(|(_, _, waiting)| waiting).collect() }
-}
-
-/// Nothing is ready, no timer or socket is waited for, and nobody outside holds a waker: an engine in this state has no
+/// Nothing is ready, no timer that will fire and no socket is waited for, and nobody outside holds a waker: an engine in this state has no
 /// future. The report lists who waits, where each was spawned, and why nothing will wake it.
 ///
 /// # When it can be given
@@ -102,12 +106,23 @@ pub struct Waiting {
     name: String,
     at: &'static Location<'static>,
     blocks: bool,
-    awaited: bool,
+    why: Why,
+}
+
+/// Why nothing will wake it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// A task has its waker, to call it at its end.
+    Task,
+    /// A timer has it that never fires; and nobody else.
+    Never,
+    /// Nobody has it.
+    Nothing,
 }
 
 impl Waiting {
-    fn new(task: &TaskRef) -> Self {
-        Self { name: short_name((task.who().name)()), at: task.at(), blocks: task.is_main(), awaited: task.wakers() > 0 }
+    fn new(task: &TaskRef, why: Why) -> Self {
+        Self { name: short_name((task.who().name)()), at: task.at(), blocks: task.is_main(), why }
     }
 
     /// The future's type, shortened.
@@ -125,17 +140,22 @@ impl Waiting {
         self.blocks
     }
 
-    /// Whether it waits for another task of the list to end. If not, nothing holds its waker at all.
+    /// Whether it waits for another task to end: for one of the list, or for one whose future is being dropped, by a drop that has called `block_on`.
     pub fn awaits_a_task(&self) -> bool {
-        self.awaited
+        self.why == Why::Task
+    }
+
+    /// Whether it waits only for a time that never comes: a sleep of [`Duration::MAX`](std::time::Duration::MAX), say. If neither this nor
+    /// [`Waiting::awaits_a_task`] holds, nothing holds its waker at all.
+    pub fn sleeps_for_ever(&self) -> bool {
+        self.why == Why::Never
     }
 }
 
 impl Stalled {
-    /// Fills in what only `block_on` knows of the future that it was given.
-    pub(crate) fn blocked_at<F>(mut self, at: &'static Location<'static>) -> Self {
+    /// Fills in what only `block_on` knows: where it was called.
+    pub(crate) fn blocked_at(mut self, at: &'static Location<'static>) -> Self {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.blocks) {
-            waiting.name = short_name(std::any::type_name::<F>());
             waiting.at = at;
         }
         self
@@ -160,9 +180,13 @@ impl fmt::Display for Stalled {
             f,
             "stalled: nothing is ready, no timer or socket is waited for, and nobody holds a waker that could change it"
         )?;
-        for Waiting { name, at, blocks, awaited } in &self.waiting {
+        for Waiting { name, at, blocks, why } in &self.waiting {
             let how = if *blocks { "blocked on" } else { "spawned" };
-            let why = if *awaited { "waits for a task that waits itself" } else { "nothing holds its waker" };
+            let why = match why {
+                Why::Task => "waits for a task that waits itself",
+                Why::Never => "waits for a time that never comes",
+                Why::Nothing => "nothing holds its waker",
+            };
             // The file and the line of a cell are those of a file that the kernel makes up.
             if is_notebook() {
                 writeln!(f, "  {name}, {how} in a cell, at column {}: {why}", at.column())?;

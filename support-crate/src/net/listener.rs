@@ -3,7 +3,7 @@
 use super::addresses;
 use super::source::{Async, Waiting};
 use super::tcp::TcpStream;
-use crate::reactor::Side;
+use crate::reactor::{Side, closed};
 use crate::runtime::Handle;
 use futures::stream::{FusedStream, Stream};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -55,10 +55,20 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Those of the system: among them that the process has no more descriptors.
+    /// Those of the system: among them that the process has no more descriptors. `NotConnected` if the runtime is gone: then no connection is taken, not even
+    /// one that waits.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.0.read_with(std::net::TcpListener::accept).await?;
-        Ok((TcpStream::from_std(self.0.handle(), stream)?, peer))
+        self.0.read_with(|listener| self.try_accept(listener)).await
+    }
+
+    /// What is tried. A connection that nobody could watch is not taken from the system.
+    fn try_accept(&self, listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        let handle = self.0.handle();
+        if handle.engine().is_closed() {
+            return Err(closed());
+        }
+        let (stream, peer) = listener.accept()?;
+        Ok((TcpStream::from_std(handle, stream)?, peer))
     }
 
     /// The connections, one after another, for ever.
@@ -146,8 +156,8 @@ impl Stream for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = ready!(self.waiting.poll_with(cx, std::net::TcpListener::accept));
-        Poll::Ready(Some(accepted.and_then(|(stream, _)| TcpStream::from_std(self.listener.0.handle(), stream))))
+        let accepted = ready!(self.waiting.poll_with(cx, |listener| self.listener.try_accept(listener)));
+        Poll::Ready(Some(accepted.map(|(stream, _)| stream)))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::foreign;
 use crate::reactor::{AsSource, RawSource, Side, Waiter};
 use crate::runtime::Handle;
 use socket2::SockRef;
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll};
@@ -13,6 +14,10 @@ use std::task::{Context, Poll};
 /// Any type that has a descriptor (on Windows: a socket) of a kind that the system's poller watches: sockets, pipes, terminals, but
 /// not files. With `&T: Read` and `&T: Write`, as for sockets, it is `AsyncRead` and `AsyncWrite`, and so is a shared reference to it:
 /// one task may read while another one writes. A source that keeps bytes of its own (a codec, TLS) is read until it says `WouldBlock`.
+///
+/// An operation that says `WouldBlock` though the system would not (one that looks for a whole line with `peek`, say) waits for the next event; since what
+/// it has left is still there, that comes at once, again and again. So let an operation take what there is. A Unix datagram socket that is not connected
+/// has the same fault: to Linux it always has room. Connect it.
 ///
 /// Single operations are safe to cancel: a future that is dropped has either done nothing or was ready. Combinations that keep
 /// bytes of their own, such as `read_exact`, are not.
@@ -98,10 +103,10 @@ impl<T: AsSource> Async<T> {
     }
 
     async fn ready(&self, side: Side) -> io::Result<()> {
-        self.handle.engine().reactor().ask_afresh(self.key, side)?; // the hint may be stale
+        let before = self.handle.engine().reactor().ask_afresh(self.key, side)?; // the hint may be stale
         let waiting = Waiting::new(self, side);
         std::future::poll_fn(|cx| {
-            if self.handle.engine().reactor().is_ready(self.key, side) {
+            if self.handle.engine().reactor().events(self.key, side) != before {
                 return Poll::Ready(Ok(()));
             }
             self.poll_wait(side, waiting.waiter, cx).map(Err)
@@ -127,17 +132,30 @@ impl<T: AsSource> Async<T> {
         Waiting::new(self, Side::Write).operate(operation).await
     }
 
-    /// The heart of it: tries while the side looks ready, waits when it does not.
+    /// An operation of somebody of whom nothing is known but the task.
     pub(super) fn poll_with<R>(
         &self,
         side: Side,
+        cx: &mut Context<'_>,
+        operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_as(side, Waiter::Anybody, None, cx, operation)
+    }
+
+    /// The heart of it: tries while the side looks ready, waits when it does not. `tried` has the events that there had been at the last try of this
+    /// waiter that said `WouldBlock`: each later one gives it a try (IS3).
+    fn poll_as<R>(
+        &self,
+        side: Side,
         waiter: Waiter,
+        tried: Option<&Cell<u64>>,
         cx: &mut Context<'_>,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let engine = self.handle.engine();
         loop {
-            if !engine.reactor().may_try(self.key, side) {
+            let (is_hinted, events) = engine.reactor().hint(self.key, side);
+            if !is_hinted && tried.is_none_or(|tried| tried.get() == events) {
                 return self.poll_wait(side, waiter, cx).map(Err);
             }
             if !engine.may_go_on() {
@@ -146,8 +164,11 @@ impl<T: AsSource> Async<T> {
             }
             match operation(self.get_ref()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    engine.reactor().clear_ready(self.key, side);
-                    return self.poll_wait(side, waiter, cx).map(Err);
+                    tried.inspect(|tried| tried.set(events));
+                    // Or there has been an event meanwhile: an operation is foreign code, and may have driven the engine.
+                    if engine.reactor().clear_ready(self.key, side, events) {
+                        return self.poll_wait(side, waiter, cx).map(Err);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return Poll::Ready(result),
@@ -183,16 +204,19 @@ pub(super) struct Waiting<'a, T: AsSource> {
     source: &'a Async<T>,
     side: Side,
     waiter: Waiter,
+    /// See [`Async::poll_as`].
+    tried: Cell<u64>,
 }
 
 impl<'a, T: AsSource> Waiting<'a, T> {
     pub(super) fn new(source: &'a Async<T>, side: Side) -> Self {
-        let waiter = source.handle.engine().reactor().next_waiter();
-        Self { source, side, waiter }
+        let mut reactor = source.handle.engine().reactor();
+        let (waiter, tried) = (reactor.next_waiter(), Cell::new(reactor.events(source.key, side)));
+        Self { source, side, waiter, tried }
     }
 
     pub(super) fn poll_with<R>(&self, cx: &mut Context<'_>, operation: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
-        self.source.poll_with(self.side, self.waiter, cx, operation)
+        self.source.poll_as(self.side, self.waiter, Some(&self.tried), cx, operation)
     }
 
     async fn operate<R>(self, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {

@@ -2,7 +2,7 @@
 
 use super::source::Async;
 use super::tcp::TcpStream;
-use crate::reactor::{AsSource, Side, Waiter};
+use crate::reactor::{AsSource, Side};
 use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -18,11 +18,11 @@ where
     for<'a> &'a T: Read,
 {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Polled<usize> {
-        self.poll_with(Side::Read, Waiter::Anybody, cx, |mut io| io.read(buf))
+        self.poll_with(Side::Read, cx, |mut io| io.read(buf))
     }
 
     fn poll_read_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>]) -> Polled<usize> {
-        self.poll_with(Side::Read, Waiter::Anybody, cx, |mut io| io.read_vectored(bufs))
+        self.poll_with(Side::Read, cx, |mut io| io.read_vectored(bufs))
     }
 }
 
@@ -31,15 +31,15 @@ where
     for<'a> &'a T: Write,
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Polled<usize> {
-        self.poll_with(Side::Write, Waiter::Anybody, cx, |mut io| io.write(buf))
+        self.poll_with(Side::Write, cx, |mut io| io.write(buf))
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Polled<usize> {
-        self.poll_with(Side::Write, Waiter::Anybody, cx, |mut io| io.write_vectored(bufs))
+        self.poll_with(Side::Write, cx, |mut io| io.write_vectored(bufs))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<()> {
-        self.poll_with(Side::Write, Waiter::Anybody, cx, |mut io| io.flush())
+        self.poll_with(Side::Write, cx, |mut io| io.flush())
     }
 
     /// Flushes. A socket's own end is said by [`TcpStream`], or by dropping the source.
@@ -52,13 +52,13 @@ where
 
 impl AsyncRead for &TcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Polled<usize> {
-        let polled = self.0.poll_with(Side::Read, Waiter::Anybody, cx, |mut io| io.read(buf));
+        let polled = self.0.poll_with(Side::Read, cx, |mut io| io.read(buf));
         self.look_at_size(&polled, buf.len());
         polled
     }
 
     fn poll_read_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>]) -> Polled<usize> {
-        let polled = self.0.poll_with(Side::Read, Waiter::Anybody, cx, |mut io| io.read_vectored(bufs));
+        let polled = self.0.poll_with(Side::Read, cx, |mut io| io.read_vectored(bufs));
         self.look_at_size(&polled, bufs.iter().map(|buf| buf.len()).sum());
         polled
     }
@@ -78,11 +78,11 @@ impl TcpStream {
 
 impl AsyncWrite for &TcpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Polled<usize> {
-        self.0.poll_with(Side::Write, Waiter::Anybody, cx, |mut io| io.write(buf))
+        self.0.poll_with(Side::Write, cx, |mut io| io.write(buf))
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Polled<usize> {
-        self.0.poll_with(Side::Write, Waiter::Anybody, cx, |mut io| io.write_vectored(bufs))
+        self.0.poll_with(Side::Write, cx, |mut io| io.write_vectored(bufs))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled<()> {

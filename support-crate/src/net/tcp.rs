@@ -8,6 +8,9 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+/// So many seconds can each system count: Windows in 16 bits, Apple's in hundredths and 15 bits.
+const MOST_LINGER: u64 = if cfg!(target_vendor = "apple") { 327 } else { 65_535 };
+
 /// A TCP connection: [`AsyncRead`](futures::io::AsyncRead) and [`AsyncWrite`](futures::io::AsyncWrite), also through a shared reference, so that it can be read and written at once.
 ///
 /// Set by default: Nagle's algorithm is off (`TCP_NODELAY`), as a latency-minded reader expects, and the socket is non-blocking. All else is the system's
@@ -35,10 +38,8 @@ impl TcpStream {
 
     async fn connect_one(handle: &Handle, addr: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        let started = socket.connect(&SockAddr::from(addr));
-        let stream = Async::new(handle, std::net::TcpStream::from(socket))?;
-        match started {
+        let stream = Async::new(handle, std::net::TcpStream::from(socket))?; // first: nobody is called for a runtime that is gone
+        match SockRef::from(stream.get_ref()).connect(&SockAddr::from(addr)) {
             Ok(()) => {}
             Err(error) if is_in_progress(&error) => {
                 // Writable means that the attempt is over; only the socket's error says how.
@@ -149,13 +150,22 @@ impl TcpStream {
         SockRef::from(self.get_ref()).linger()
     }
 
-    /// Sets what [`TcpStream::linger`] gives. With a time other than zero, dropping the socket blocks this thread; with zero the connection is reset.
+    /// Sets what [`TcpStream::linger`] gives: in whole seconds, rounded up, and at most as many as the system can count (65,535; on Apple's systems 327). With
+    /// zero, dropping the socket resets the connection, and what was written and has not gone is lost.
+    ///
+    /// With any other time it depends on the system, for all sockets here are non-blocking. On Linux, dropping the socket blocks this thread until all has
+    /// gone or the time is over. On macOS and the BSDs it does not wait. On Windows the system may refuse to close such a socket (`WSAEWOULDBLOCK`): it then
+    /// stays open until the process ends.
     ///
     /// # Errors
     ///
     /// Those of the system.
     pub fn set_linger(&self, time: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self.get_ref()).set_linger(time)
+        let whole = |time: Duration| {
+            let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)); // a part of one is not zero, which is a reset
+            Duration::from_secs(seconds.min(MOST_LINGER))
+        };
+        SockRef::from(self.get_ref()).set_linger(time.map(whole))
     }
 
     /// After so long without a word the system asks the other end whether it is still there (`SO_KEEPALIVE`); `None`, the default: never. In whole

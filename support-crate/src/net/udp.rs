@@ -9,6 +9,9 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket as Socket};
 ///
 /// It is non-blocking; all else is the system's default (broadcast is off, for one). [`UdpSocket::get_ref`] leads to the standard library's socket for what has
 /// no method here, multicast above all.
+///
+/// On Windows a datagram that is larger than the buffer is an error (`WSAEMSGSIZE`, 10040): `recv`, `recv_from` and `peek_from` then give neither its length nor its
+/// sender, and after the first two it is gone.
 #[derive(Debug)]
 pub struct UdpSocket(Async<Socket>);
 

@@ -17,7 +17,11 @@ mod story;
 mod times;
 
 use super::timeline::{Source, Timeline, What};
-use crate::show::{Figure, Svg, Type, colour, json::Json, text::counted};
+use crate::show::{
+    Figure, Svg, Type, colour,
+    json::Json,
+    text::{brief, counted},
+};
 use std::{io, path::Path, time::Duration};
 use story::Story;
 
@@ -69,7 +73,7 @@ impl Lanes {
         match source {
             Source::Task(task) => self.task(task),
             Source::Timer | Source::Socket => self.reactor(),
-            Source::OtherThread | Source::Outside => 0,
+            Source::OtherThread | Source::Engine | Source::Outside => 0,
         }
     }
 
@@ -206,17 +210,6 @@ impl Timeline {
     /// When the file cannot be written.
     pub fn save_json(&self, path: impl AsRef<Path>) -> io::Result<()> {
         std::fs::write(path, self.to_json())
-    }
-}
-
-/// A time as briefly as it can be read.
-fn brief(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    match seconds {
-        _ if seconds < 1e-6 => format!("{:.0} ns", seconds * 1e9),
-        _ if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
-        _ if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
-        _ => format!("{seconds:.2} s"),
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! * **IL1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
 //! * **IL2** A task is an id and a name here, never a reference.
-//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted. Snapshots are kept of few tasks only, and at most [`MOST_SNAPSHOTS`].
+//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted, and no task that is met later has a lane. Snapshots
+//!   are kept of few tasks only, and at most [`MOST_SNAPSHOTS`].
 
 use super::names::short_name;
 use super::snapshot::Snapshot;
@@ -33,16 +34,13 @@ pub(crate) struct Who {
     pub(crate) id: u64,
     /// Of the future's type.
     pub(crate) name: fn() -> &'static str,
+    /// It stands for a future given to `block_on`, one after the other.
+    pub(crate) blocks: bool,
 }
 
 /// Something the engine did, as it tells the recorder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// A future was given to `block_on`; this task stands for it.
-    Main {
-        task: Who,
-        name: &'static str,
-    },
     Spawn {
         task: Who,
         by: By,
@@ -78,6 +76,8 @@ pub(crate) enum By {
     Timer,
     Socket,
     OtherThread,
+    /// The engine itself, which asks who still waits.
+    Engine,
     /// Code on the engine's thread, outside of any task.
     Outside,
 }
@@ -126,7 +126,7 @@ impl Recorder {
         }
     }
 
-    /// The number of a task in this recording; one that was not met yet gets one. Zero while there is none.
+    /// The number of a task in this recording (see [`Recording::lane`]). Zero while there is none.
     pub(crate) fn number(&self, task: Who) -> usize {
         self.recording.borrow_mut().as_mut().map_or(0, |recording| recording.lane(task))
     }
@@ -137,16 +137,18 @@ impl Recorder {
         recording.as_ref().map_or((Duration::ZERO, 0), |recording| (recording.start.elapsed(), recording.entries.len()))
     }
 
-    /// The number of the task that was polled last.
-    pub(crate) fn last_polled(&self) -> Option<usize> {
-        self.recording.borrow().as_ref().and_then(|recording| recording.last_polled)
+    /// A main task stands for another future from here on, which has a lane of its own.
+    pub(crate) fn forget(&self, task: Who) {
+        if let Some(recording) = &mut *self.recording.borrow_mut() {
+            recording.lanes.remove(&task.id);
+        }
     }
 
     /// Whether a snapshot of now would be kept (IL3).
     pub(crate) fn wants_snapshot(&self) -> bool {
         let recording = self.recording.borrow();
         recording.as_ref().is_some_and(|recording| {
-            recording.names.len() <= MOST_TASKS && recording.snapshots.len() < MOST_SNAPSHOTS && recording.left_out == 0
+            recording.names.len() <= MOST_TASKS && recording.snapshots.len() < MOST_SNAPSHOTS && !recording.is_full()
         })
     }
 
@@ -162,8 +164,20 @@ impl Recorder {
 
     /// From here to the end of the scope this is who is at work; also when a panic unwinds through it.
     pub(crate) fn at_work(&self, by: By) -> AtWork<'_> {
-        self.current.set(by);
+        self.begin_work(by);
         AtWork(self)
+    }
+
+    /// The same, until [`Recorder::end_work`].
+    pub(crate) fn begin_work(&self, by: By) {
+        self.current.set(by);
+    }
+
+    #[inline(always)]
+    pub(crate) fn end_work(&self) {
+        if self.is_on() {
+            self.current.set(By::Outside);
+        }
     }
 }
 
@@ -186,7 +200,6 @@ struct Recording {
     open: Option<usize>,
     entries: Vec<Entry>,
     snapshots: Vec<Snapshot>,
-    last_polled: Option<usize>,
     left_out: usize,
 }
 
@@ -199,7 +212,6 @@ impl Recording {
             open: None,
             entries: Vec::new(),
             snapshots: Vec::new(),
-            last_polled: None,
             left_out: 0,
         }
     }
@@ -209,24 +221,12 @@ impl Recording {
         if let Step::End { done } = step {
             return self.complete(at, done);
         }
-        if self.entries.len() >= MOST_STEPS {
-            if let Step::Begin { task } = step {
-                self.last_polled = self.lanes.get(&task.id).copied(); // no new one: nothing grows any more (IL3)
-            }
+        if self.is_full() {
             self.left_out += 1;
             return;
         }
-        if let Step::Begin { task } = step {
-            self.last_polled = Some(self.lane(task));
-        }
         let what = match step {
-            Step::Main { task, name } => {
-                self.new_lane(task, format!("block_on {}", short_name(name)));
-                return;
-            }
-            Step::Spawn { task, by } => {
-                What::Spawned { task: self.new_lane(task, short_name((task.name)())), by: self.source(by) }
-            }
+            Step::Spawn { task, by } => What::Spawned { task: self.lane(task), by: self.source(by) },
             Step::Begin { task } => {
                 self.open = Some(self.entries.len());
                 What::Polled { task: self.lane(task), took: Duration::ZERO, ready: false }
@@ -254,17 +254,25 @@ impl Recording {
         }
     }
 
-    fn new_lane(&mut self, task: Who, name: String) -> usize {
-        self.names.push(name);
-        self.lanes.insert(task.id, self.names.len() - 1);
-        self.names.len() - 1
+    /// Whether nothing new is kept any more, be it an entry or a name (IL3).
+    fn is_full(&self) -> bool {
+        self.entries.len() >= MOST_STEPS
     }
 
+    /// A task's lane, which is its number. One that is met for the first time gets one, with its name; when nothing new is kept, it gets a number beyond
+    /// all lanes instead, the same each time.
     fn lane(&mut self, task: Who) -> usize {
-        match self.lanes.get(&task.id) {
-            Some(&lane) => lane,
-            None => self.new_lane(task, short_name((task.name)())), // spawned before the recording
+        if let Some(&lane) = self.lanes.get(&task.id) {
+            return lane;
         }
+        let lane = self.names.len();
+        if self.is_full() {
+            return lane.saturating_add(task.id as usize);
+        }
+        let name = short_name((task.name)());
+        self.names.push(if task.blocks { format!("block_on {name}") } else { name });
+        self.lanes.insert(task.id, lane);
+        lane
     }
 
     fn source(&mut self, by: By) -> Source {
@@ -273,6 +281,7 @@ impl Recording {
             By::Timer => Source::Timer,
             By::Socket => Source::Socket,
             By::OtherThread => Source::OtherThread,
+            By::Engine => Source::Engine,
             By::Outside => Source::Outside,
         }
     }

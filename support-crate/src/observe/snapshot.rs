@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The state of an engine at one moment. From [`Runtime::snapshot`](crate::Runtime::snapshot), [`Runtime::step`](crate::Runtime::step) and
 /// [`Timeline::snapshots`](crate::Timeline::snapshots).
 ///
-/// Tasks have the numbers of the [`Timeline`](crate::Timeline) of the same recording.
+/// Tasks have the numbers of the [`Timeline`](crate::Timeline) of the same recording. When that has as many entries as are kept, a task that it has not met
+/// has a number beyond those, and no name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -17,7 +18,7 @@ pub struct Snapshot {
     pub queue: Vec<usize>,
     /// The tasks that are there, by their numbers: those that are not done, and those that are and whose handle or wakers are still about.
     pub tasks: Vec<TaskState>,
-    /// The timers that wait, the earliest first.
+    /// The timers that wait, the earliest first, and those that are never due last.
     pub timers: Vec<TimerState>,
     /// The sources (sockets, say) that the reactor knows.
     pub sources: Vec<SourceState>,
@@ -69,7 +70,7 @@ pub enum WakerPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TimerState {
-    /// How much later than the snapshot it is due; zero if it is overdue.
+    /// How much later than the snapshot it is due; zero if it is overdue, and [`Duration::MAX`] if it never is.
     pub due_in: Duration,
     /// Which task its waker wakes; `None` if that is not the waker of a task.
     pub wakes: Option<usize>,

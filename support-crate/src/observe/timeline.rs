@@ -28,7 +28,7 @@ pub struct Entry {
     pub what: What,
 }
 
-/// What happened. Tasks are numbered in the order in which the recording met them.
+/// What happened. Tasks are numbered in the order in which the recording met them. An abort is no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
@@ -45,7 +45,7 @@ pub enum What {
         task: usize,
         /// How long the poll took.
         took: Duration,
-        /// Whether that completed it (also by a panic).
+        /// Whether that completed it (also by a panic). A task that was aborted during the poll was not: its future was dropped right after it.
         ready: bool,
     },
     /// A waker was called.
@@ -54,12 +54,12 @@ pub enum What {
         task: usize,
         /// By whom.
         by: Source,
-        /// Whether that queued the task. If not, it was queued already, or complete.
+        /// Whether that queued the task. If not, it was queued already, or over, or its future was being dropped.
         queued: bool,
     },
     /// The engine had nothing to do and slept.
     Parked {
-        /// How long.
+        /// How long, until the system let it go on: not what the wakers took that it called then.
         took: Duration,
     },
     /// A timer fired.
@@ -90,6 +90,8 @@ pub enum Source {
     Socket,
     /// Another thread.
     OtherThread,
+    /// The engine itself: after a long silence it asks who still waits for a socket.
+    Engine,
     /// Code on the engine's thread outside of any task: a cell, say.
     Outside,
 }
@@ -101,6 +103,7 @@ impl fmt::Display for Source {
             Source::Timer => f.write_str("a timer"),
             Source::Socket => f.write_str("a socket"),
             Source::OtherThread => f.write_str("another thread"),
+            Source::Engine => f.write_str("the engine"),
             Source::Outside => f.write_str("code outside any task"),
         }
     }
@@ -124,7 +127,7 @@ impl Timeline {
         self.snapshots[..later].last()
     }
 
-    /// The name of a task: its future's type, shortened.
+    /// The name of a task: its future's type, shortened; of a future given to `block_on` with that word before it.
     ///
     /// # Panics
     ///

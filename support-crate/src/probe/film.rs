@@ -14,11 +14,11 @@ mod draw;
 mod wake;
 
 use super::{Lowered, Strips, XRay, body::Body};
-use crate::{Runtime, show::Figure, show::text::counted};
+use crate::{Runtime, foreign, show::Figure, show::text::counted};
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -83,7 +83,7 @@ impl Film {
     /// Polls a future to its end, with an X-ray after each poll. Between two polls it waits for a wake, for five seconds at most; where
     /// nobody holds the waker, so that none can come, it polls all the same, and says so.
     ///
-    /// The future is dropped at the end, and so is its output. A panic of its ends the film.
+    /// The future is dropped at the end, and so is its output. A panic in a poll ends the film; one in the drop afterwards is told at its end.
     ///
     /// ```
     /// use pinlab::prelude::*;
@@ -92,7 +92,7 @@ impl Film {
     /// println!("{film}");
     /// ```
     pub fn of<F: Future>(future: F) -> Self {
-        Self::roll(&mut Pinned(pin!(future), None), None, None)
+        Self::pinned(future, None, |actor| Self::roll(actor, None, None))
     }
 
     /// The same with the compiler's names on the bytes, and the line of source after each poll; [`film!`](crate::film!) writes this.
@@ -107,12 +107,12 @@ impl Film {
     /// let film = Film::named(greet("Ferris".into()), &pinlab::lowered!(greet));
     /// ```
     pub fn named<F: Future>(future: F, layout: &Lowered) -> Self {
-        Self::roll(&mut Pinned(pin!(future), Some(layout)), layout.body.clone(), None)
+        Self::pinned(future, Some(layout), |actor| Self::roll(actor, layout.body.clone(), None))
     }
 
     /// Polls a future so many times (once at least, 64 times at most), woken or not, or to its end if that comes first.
     pub fn polled<F: Future>(future: F, times: usize) -> Self {
-        Self::roll(&mut Pinned(pin!(future), None), None, Some(times))
+        Self::pinned(future, None, |actor| Self::roll(actor, None, Some(times)))
     }
 
     /// Films a future that sleeps, connects or spawns: an engine drives it.
@@ -130,12 +130,28 @@ impl Film {
     /// # Ok(()) }
     /// ```
     pub fn on<F: Future>(rt: &Runtime, future: F) -> Self {
-        Self::roll_on(rt, &mut Pinned(pin!(future), None), None)
+        Self::pinned(future, None, |actor| Self::roll_on(rt, actor, None))
     }
 
     /// [`on`](Film::on) an engine, and [`named`](Film::named).
     pub fn on_named<F: Future>(rt: &Runtime, future: F, layout: &Lowered) -> Self {
-        Self::roll_on(rt, &mut Pinned(pin!(future), Some(layout)), layout.body.clone())
+        Self::pinned(future, Some(layout), |actor| Self::roll_on(rt, actor, layout.body.clone()))
+    }
+
+    /// Drops the future when the film is there: a panic of that does not take it away.
+    fn pinned<F: Future>(future: F, layout: Option<&Lowered>, roll: impl FnOnce(&mut dyn Actor) -> Self) -> Self {
+        let mut film = None;
+        let played = catch_unwind(AssertUnwindSafe(|| film = Some(roll(&mut Pinned(pin!(future), layout)))));
+        match (film, played) {
+            (Some(mut film), Err(payload)) => {
+                foreign::discard(payload);
+                film.end.push_str(" Its drop panicked.");
+                film
+            }
+            (Some(film), Ok(())) => film,
+            (None, Err(payload)) => resume_unwind(payload),
+            (None, Ok(())) => unreachable!("it was rolled"),
+        }
     }
 
     pub(super) fn roll(actor: &mut dyn Actor, body: Option<Arc<Body>>, times: Option<usize>) -> Self {
@@ -183,10 +199,11 @@ impl Film {
         rt.block_on(std::future::poll_fn(|engine| {
             wakes.forward_to(engine.waker());
             loop {
+                let held = Arc::strong_count(&wakes) > 2; // before the calls: who wakes with the last waker drops it afterwards
                 let calls = wakes.take();
                 let begun = film.shots.len() > 1;
                 if begun && !calls.any() {
-                    if Arc::strong_count(&wakes) > 2 {
+                    if held {
                         if patience.as_mut().poll(engine).is_pending() {
                             return Poll::Pending; // the engine looked in, and nobody has woken it
                         }
@@ -226,7 +243,10 @@ impl Film {
         let said = match outcome {
             Ok(true) => "Ready",
             Ok(false) => "Pending",
-            Err(_) => "panicked",
+            Err(payload) => {
+                foreign::discard(payload);
+                "panicked"
+            }
         };
         self.shots.push(Shot { xray: actor.xray(), label: format!("poll {number}: {said}"), cause });
         self.end = match said {

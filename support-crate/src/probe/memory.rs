@@ -1,9 +1,9 @@
 //! Reading memory that Rust's types say nothing about: padding, places that were moved out of, a stranger's pointee.
 //!
 //! Invariants:
-//! 1. `snapshot` reads only memory that its caller vouches for: it is allocated and mapped. The load is made in assembly (x86-64, AArch64) or by
-//!    the kernel (elsewhere): padding and moved-out bytes are uninitialised to the compiler, and a typed read of
-//!    them as integers would be undefined behaviour. What an assembly load returns is some fixed byte. By the letter of the models a read of what somebody
+//! 1. `snapshot` reads only memory that its caller vouches for: it is allocated and mapped. The load is made in assembly (x86-64 and AArch64 with
+//!    pointers of 64 bits: it uses whole registers) or by the kernel (elsewhere): padding and moved-out bytes are uninitialised to the compiler, and a
+//!    typed read of them as integers would be undefined behaviour. What an assembly load returns is some fixed byte. By the letter of the models a read of what somebody
 //!    has borrowed exclusively, or writes at the same time, is not allowed to Rust code, nor so to assembly that stands for some. It is made all the same, as a
 //!    debugger makes it: its bytes are shown, and nothing else ever depends on them.
 //! 2. `peek` may be handed any address. Only the kernel touches it, and an address that is not mapped is an error code
@@ -28,7 +28,7 @@ pub(crate) unsafe fn snapshot(from: *const u8, len: usize) -> Vec<u8> {
 
 /// # Safety
 /// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: invariant 1: `rep movsb` copies exactly `rcx` bytes upwards (the direction flag is clear by the calling convention);
     // the caller vouches for both ranges. To the compiler the block may have written any bytes: they are initialised.
@@ -43,7 +43,7 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
 
 /// # Safety
 /// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
-#[cfg(all(target_arch = "aarch64", not(miri)))]
+#[cfg(all(target_arch = "aarch64", target_pointer_width = "64", not(miri)))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: invariant 1: the loop copies exactly `len` bytes upwards; the caller vouches for both ranges. To the compiler the
     // block may have written any bytes: they are initialised.
@@ -64,7 +64,7 @@ unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
 
 /// # Safety
 /// As of `snapshot` (invariant 1); and `to .. to + len` is the caller's to write to.
-#[cfg(all(unix, not(miri), not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(all(unix, not(miri), not(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_pointer_width = "64"))))]
 unsafe fn load(from: *const u8, to: *mut u8, len: usize) {
     for start in (0..len).step_by(PEEK) {
         let bytes = peek(from.addr() + start, PEEK.min(len - start)).expect("the kernel reads a live value");
@@ -83,7 +83,7 @@ unsafe fn load(_: *const u8, to: *mut u8, len: usize) {
     unsafe { to.write_bytes(0, len) };
 }
 
-#[cfg(not(any(unix, target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(unix, all(any(target_arch = "x86_64", target_arch = "aarch64"), target_pointer_width = "64"))))]
 compile_error!("pinlab reads live bytes by an assembly load and has none for this processor: add one to probe/memory.rs");
 
 /// The most that one `peek` returns: POSIX promises that a pipe takes this much in one piece.

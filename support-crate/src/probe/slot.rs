@@ -30,16 +30,21 @@ use std::{
 /// Memory with a fixed address (invariant 1).
 struct Place {
     start: NonNull<u8>,
+    /// How many bytes of it a tenant may have.
+    room: usize,
     layout: Layout,
 }
 
 impl Place {
+    #[track_caller]
     fn new(size: usize, align: usize) -> Self {
         // A place for a value of no size still gets an address of its own.
-        let layout = Layout::from_size_align(size.max(1), align).expect("a size that fits the address space");
-        // SAFETY: invariant 1: the place begins here; its layout is not empty.
-        let start = unsafe { alloc::alloc_zeroed(layout) };
-        Self { start: NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout)), layout }
+        let place = Layout::from_size_align(size.max(1), align).ok().and_then(|layout| {
+            // SAFETY: invariant 1: the place begins here; its layout is not empty.
+            Some((layout, NonNull::new(unsafe { alloc::alloc_zeroed(layout) })?))
+        });
+        let Some((layout, start)) = place else { panic!("there is no room for {size} bytes") };
+        Self { start, room: size, layout }
     }
 
     fn address(&self) -> Address {
@@ -47,7 +52,7 @@ impl Place {
     }
 
     fn xray(&self, size: usize, align: usize, what: String) -> XRay {
-        assert!(size <= self.layout.size());
+        assert!(size <= self.room);
         // SAFETY: invariant 1: the place is allocated as long as `self` lives, and `size` does not exceed it.
         unsafe { XRay::of_bytes(self.start.as_ptr(), size, align, what) }
     }
@@ -68,7 +73,7 @@ fn vacant(place: &Place) -> ! {
 /// The move itself: bytes from here to there (invariant 3).
 #[inline(never)]
 fn copy(from: &Place, to: &Place, size: usize) {
-    assert!(size <= from.layout.size() && size <= to.layout.size());
+    assert!(size <= from.room && size <= to.room);
     // SAFETY: invariant 1: both places are allocated, `size` exceeds neither, and two allocations do not overlap. Bytes
     // are copied as they are, so padding stays padding.
     unsafe { std::ptr::copy_nonoverlapping(black_box(from.start.as_ptr()), black_box(to.start.as_ptr()), size) };
@@ -286,7 +291,8 @@ impl<O: 'static> FutureSlot<O> {
     /// A vacant slot with room for a future of up to `bytes` bytes.
     ///
     /// # Panics
-    /// If there is no such room in the address space.
+    /// When there is no such room in memory.
+    #[track_caller]
     pub fn with_room(bytes: usize) -> Self {
         Self { place: Place::new(bytes, Self::ALIGN), tenant: None, last: None }
     }
@@ -310,9 +316,9 @@ impl<O: 'static> FutureSlot<O> {
     pub fn put<F: Future<Output = O> + 'static>(&mut self, tenant: F) {
         let (size, align) = (size_of::<F>(), align_of::<F>());
         assert!(
-            size <= self.place.layout.size(),
+            size <= self.place.room,
             "the future has {size} bytes and the slot room for {}: make it with FutureSlot::with_room({size})",
-            self.place.layout.size()
+            self.place.room
         );
         assert!(align <= Self::ALIGN, "the future wants an alignment of {align} bytes, the slot has {}", Self::ALIGN);
         self.evict();
@@ -363,7 +369,7 @@ impl<O: 'static> FutureSlot<O> {
     #[track_caller]
     pub unsafe fn move_to(&mut self, other: &mut Self) {
         let Some(tenant) = &self.tenant else { vacant(&self.place) };
-        let room = other.place.layout.size();
+        let room = other.place.room;
         assert!(tenant.size <= room, "the future has {} bytes and the other slot room for {room}", tenant.size);
         other.evict();
         copy(&self.place, &other.place, tenant.size);

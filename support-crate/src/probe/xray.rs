@@ -71,7 +71,7 @@ impl XRay {
     /// same time. A value that another thread changes meanwhile, or what a lock or a `RefCell` has lent out exclusively, is shown as it was, as it is, or half-way.
     ///
     /// # Panics
-    /// On processors for which there is no assembly load (32-bit ones on Unix), when the process has no descriptor left.
+    /// On processors for which there is no assembly load (all but x86-64 and AArch64), when the process has no descriptor left.
     pub fn of<T: ?Sized>(value: &T) -> Self {
         // SAFETY: invariant 1 of `memory`: a reference vouches for `size_of_val` allocated bytes for as long as it lives.
         unsafe { Self::of_bytes(std::ptr::from_ref(value).cast(), size_of_val(value), align_of_val(value), type_name(value)) }

@@ -5,6 +5,7 @@
 
 use super::colour::{Colour, INK};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The fonts of running text in pictures.
 pub const SANS: &str = "system-ui, -apple-system, Segoe UI, Roboto, sans-serif";
@@ -31,6 +32,17 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// A time as briefly as it can be read.
+pub(crate) fn brief(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        _ if seconds < 1e-6 => format!("{:.0} ns", seconds * 1e9),
+        _ if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
+        _ if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
 }
 
 /// The same, with its line ends: for a `<pre>`.

@@ -248,6 +248,24 @@ fn a_runtime_may_be_dropped_at_every_moment_of_what_another_thread_does_with_a_w
     });
 }
 
+/// C13 with two threads, of which each may find the inbox closed before the engine is (IT4).
+#[test]
+fn a_runtime_may_be_dropped_while_two_threads_give_their_wakers_back() {
+    bounded(2, || {
+        let rt = runtime();
+        let slot = Arc::new(Mutex::new(None::<Waker>));
+        let future = Flagged { flag: Arc::new(AtomicBool::new(false)), slot: slot.clone(), polls: Rc::default() };
+        let handle = rt.spawn(future);
+        rt.run_until_stalled();
+        let waker = slot.lock().expect("no panic").take().expect("polled");
+        let other = waker.clone();
+        let helpers = [thread::spawn(move || drop(waker)), thread::spawn(move || other.wake())];
+        drop(rt);
+        drop(handle);
+        helpers.into_iter().for_each(|helper| helper.join().expect("no panic"));
+    });
+}
+
 /// The count of references in its two parts: clones made on either side are given back on either side.
 #[test]
 fn references_made_on_one_side_may_be_given_back_on_the_other() {

@@ -95,14 +95,16 @@ impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
         let header = self.task.header();
+        if header.joiner.is_somebody()
+            && let Some(tasks) = self.task.hold()
+        {
+            // Foreign code: the task may be over afterwards. Our reference still counts as a join handle's.
+            foreign::discard(tasks.swap_joiner(&self.task, None));
+        }
         header.state.leave();
         if header.state.take_output() {
             // SAFETY: IT1: the engine's thread; the output is ours, and the phase is `Empty` (IT6).
             unsafe { (header.vtable.discard)(self.task.0) };
-        } else if header.joiner.is_somebody()
-            && let Some(tasks) = self.task.hold()
-        {
-            foreign::discard(tasks.swap_joiner(&self.task, None));
         }
     }
 }

@@ -152,6 +152,15 @@ impl State {
         true
     }
 
+    /// Whether the loop is at it: it polls the future, or drops it since an abort was asked for during the poll.
+    pub(super) fn is_driven(&self) -> bool {
+        match self.phase() {
+            Phase::Polling => true,
+            Phase::Cancelling => self.has(ABORTED),
+            _ => false,
+        }
+    }
+
     /// The future is gone and the output in its place. Happens once, and with it the engine's reference ends.
     #[inline]
     pub(super) fn end(&self) {
@@ -206,12 +215,13 @@ impl State {
         self.0.get() / REF
     }
 
-    /// Those that are the engine's own: of a future that is not over, of a main task's place, of the queue's entry, of a poll; and the join handle's.
+    /// Those that are the engine's own: of a future that is not over, of a main task's place, of the queue's entry, of the loop that is at it; and the
+    /// join handle's.
     pub(super) fn own_refs(&self) -> u32 {
         let engine = if self.is_over() { 0 } else { 1 + u32::from(self.is_main()) };
-        // While it is polled, that poll has the reference of the queue's entry.
-        let polled = u32::from(self.phase() == Phase::Polling);
-        engine + polled + u32::from(self.has(QUEUED)) + u32::from(self.is_joined())
+        // The loop has the reference of the entry that it took from the queue.
+        let driven = u32::from(self.is_driven());
+        engine + driven + u32::from(self.has(QUEUED)) + u32::from(self.is_joined())
     }
 
     #[inline]

@@ -39,6 +39,8 @@ pub(crate) struct Tasks {
     queue: Queue,
     /// The main future was woken when nobody was queued: it comes before all who are (IK3).
     main_ready: Cell<bool>,
+    /// Of the type of the future that the main task stands for, or has last stood for.
+    main_name: Cell<fn() -> &'static str>,
     memory: RefCell<Memory>,
     /// How many join handles are being awaited.
     joiners: Cell<isize>,
@@ -54,6 +56,7 @@ impl Tasks {
             remote,
             queue: Queue::default(),
             main_ready: Cell::new(false),
+            main_name: Cell::new(earlier),
             memory: RefCell::default(),
             joiners: Cell::new(0),
             closing: Cell::new(false),
@@ -81,6 +84,16 @@ impl Tasks {
     #[cold]
     pub(crate) fn spawn_main(&self) -> TaskRef {
         self.make(pending::<()>() as Pending<()>, State::main(), Location::caller())
+    }
+
+    /// The name of the type of the future that the main task stands for from here on.
+    #[inline]
+    pub(crate) fn set_main_name(&self, name: fn() -> &'static str) {
+        self.main_name.set(name);
+    }
+
+    pub(super) fn main_name(&self, main: &TaskRef) -> fn() -> &'static str {
+        if main.is_over() { earlier } else { self.main_name.get() }
     }
 
     #[inline(always)]
@@ -177,7 +190,7 @@ impl Tasks {
 
     // ---- poll, abort, end ------------------------------------------------------------------------------------
 
-    /// Polls a task that was taken from the queue; whether that completed it, or `None` if there was nothing to poll.
+    /// Polls a task that was taken from the queue; whether it was ready, or `None` if there was nothing to poll.
     ///
     /// # Safety
     ///
@@ -190,16 +203,16 @@ impl Tasks {
             let waker = task.borrowed_waker();
             let mut cx = Context::from_waker(&waker);
             // SAFETY: IK1: the engine's thread; IT6: the phase is `Polling`.
-            let mut done = unsafe { (vtable.poll)(task.0, &mut cx) };
-            if !done && !state.end_poll() {
+            let ready = unsafe { (vtable.poll)(task.0, &mut cx) };
+            let aborted = !ready && !state.end_poll();
+            if aborted {
                 // SAFETY: IK1, as above; IT6: the phase is `Cancelling`, and it was not before.
                 unsafe { (vtable.cancel)(task.0) };
-                done = true;
             }
-            if done {
+            if ready || aborted {
                 self.end(&task);
             }
-            polled = Some(done);
+            polled = Some(ready);
         }
         // SAFETY: IT3: the reference that came with the task; IE3: the engine is open.
         unsafe { release_local(task.into_raw(), self) };
@@ -248,7 +261,7 @@ impl Tasks {
         self.joiners.get()
     }
 
-    /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, but neither take nor give references.
+    /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, and take references, but give none back: that could free a block.
     pub(crate) fn any(&self, mut is_it: impl FnMut(&TaskRef) -> bool) -> bool {
         self.memory.borrow().any(|header| {
             // SAFETY: IM3, IM8: a block in use stays so at least until the memory is no longer borrowed; IT8: not dropped, so not counted.
@@ -325,6 +338,11 @@ impl Tasks {
         // SAFETY: IT4: the caller's; IT6: the task is over and empty.
         unsafe { self.memory.borrow_mut().give(header) };
     }
+}
+
+/// The name of a future that was given to a `block_on` which is over.
+fn earlier() -> &'static str {
+    "an earlier future"
 }
 
 /// Moves what the state counts to where all threads count (IT5), and frees the block if that is nothing.

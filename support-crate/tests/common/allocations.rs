@@ -13,6 +13,22 @@ thread_local! {
     static BLOCKS: Cell<isize> = const { Cell::new(0) };
 }
 
+thread_local! {
+    /// What the next allocation of this thread does beside.
+    static NEXT: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// At its next allocation this thread does that, as an allocator may that tells somebody how much is left.
+pub(crate) fn at_the_next(what: fn()) {
+    NEXT.set(Some(what));
+}
+
+fn next() {
+    if let Ok(Some(what)) = NEXT.try_with(Cell::take) {
+        what();
+    }
+}
+
 /// What all threads hold.
 static ALL: (AtomicIsize, AtomicIsize) = (AtomicIsize::new(0), AtomicIsize::new(0));
 
@@ -24,9 +40,11 @@ fn count(bytes: isize, blocks: isize) {
     let _ = BLOCKS.try_with(|all| all.set(all.get() + blocks));
 }
 
-// SAFETY: all is left to the system's allocator; counting allocates nothing (the thread-locals need neither memory nor a destructor).
+// SAFETY: all is left to the system's allocator; counting allocates nothing (the thread-locals need neither memory nor a destructor), and what is done
+// beside does not unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        next();
         count(layout.size() as isize, 1);
         // SAFETY: as this function's caller vouches.
         unsafe { System.alloc(layout) }
@@ -42,6 +60,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        next();
         count(size as isize - layout.size() as isize, 0);
         // SAFETY: as this function's caller vouches.
         unsafe { System.realloc(at, layout, size) }

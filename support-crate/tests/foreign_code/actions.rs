@@ -105,10 +105,10 @@ pub(crate) const ACTIONS: &[Action] = &[
     action("drops another task's handle", |w| w.other.take().map(drop)),
     forgets("forgets its own task's handle", |w| w.own.take().map(forget_on_purpose)),
     forgets("forgets another task's handle", |w| w.other.take().map(forget_on_purpose)),
-    action("polls its own task's handle", |w| w.poll_own(Waker::noop())),
+    action("polls its own task's handle", |w| w.poll_own(Waker::noop()).map(drop)),
     action("awaits its own task's end with its own waker", |w| {
         let waker = w.own_waker.take()?;
-        w.poll_own(&waker)
+        w.poll_own(&waker).map(drop)
     }),
     action("awaits another task's end with its own waker", |w| {
         let waker = w.own_waker.take()?;

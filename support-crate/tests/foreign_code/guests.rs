@@ -285,8 +285,12 @@ fn new_spy(at: WakerCall, panics_at_wake: bool) -> Waker {
 
 impl Spy {
     fn note(&self, call: WakerCall) {
+        let wakes = matches!(call, WakerCall::Wake | WakerCall::WakeByRef);
+        if let Some(world) = world().filter(|_| wakes) {
+            world.woken.set(true);
+        }
         if self.panics_at_wake {
-            if matches!(call, WakerCall::Wake | WakerCall::WakeByRef) {
+            if wakes {
                 let plan = Plan::new(At::PayloadsDrop, Last::Pending);
                 panic_any(Payload { plan, mark: ManuallyDrop::new(Mark::new()) });
             }

@@ -8,7 +8,7 @@ use pinlab::{Handle, JoinHandle, Runtime, Sleep, TcpStream};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -129,6 +129,9 @@ pub(crate) struct World {
     leading: Cell<bool>,
     /// The panics that came out of the calls that lead to the point.
     unwound: Cell<usize>,
+    /// Whether somebody was told to wait with a spy's waker, and whether one of those was called.
+    waits: Cell<bool>,
+    pub(crate) woken: Cell<bool>,
     faults: RefCell<Vec<String>>,
     pub(crate) ledger: Arc<Ledger>,
 }
@@ -218,15 +221,29 @@ impl World {
         }
     }
 
+    /// The same, of a poll that is to wait: if the runtime has gone meanwhile it says so, by an error or, as a sleep does, by a panic.
+    pub(crate) fn wait<T>(&self, poll: impl FnOnce() -> Poll<T>) {
+        self.call(|| match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(polled) => self.waits.set(polled.is_pending()),
+            Err(payload) if text(&*payload).contains("polled after its Runtime had been dropped") => {}
+            Err(payload) => resume_unwind(payload),
+        });
+    }
+
     /// Polls the own task's handle, which nobody else may hold meanwhile, with this waker.
-    pub(crate) fn poll_own(&self, waker: &Waker) -> Option<()> {
+    pub(crate) fn poll_own(&self, waker: &Waker) -> Option<Poll<()>> {
         let mut task = Rc::into_inner(self.own.take()?)?;
         let polled = Pin::new(&mut task).poll(&mut Context::from_waker(waker));
-        match polled {
-            Poll::Pending => self.own.put(Rc::new(task)),
-            Poll::Ready(_) => drop(task),
-        }
-        Some(())
+        Some(match polled {
+            Poll::Pending => {
+                self.own.put(Rc::new(task));
+                Poll::Pending
+            }
+            Poll::Ready(_) => {
+                drop(task);
+                Poll::Ready(())
+            }
+        })
     }
 
     // ---- the point -------------------------------------------------------------------------------------------
@@ -256,8 +273,7 @@ impl World {
             Ok(Some(())) => Outcome::Done,
             Ok(None) => Outcome::Impossible,
             Err(payload) => {
-                let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or(payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+                let text = text(&*payload);
                 let known = match action.drives && driving {
                     true => text.contains("running already"),
                     false => action.refusals.iter().any(|known| text.contains(known)),
@@ -341,6 +357,12 @@ impl World {
     }
 }
 
+/// What a panic says.
+fn text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or(payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
 /// Lets a panic's payload go without running what may be in its drop: that was the engine's business, or is nobody's.
 fn forget(payload: Box<dyn std::any::Any + Send>) {
     if payload.is::<&str>() || payload.is::<String>() {
@@ -412,6 +434,9 @@ fn play_once(lead: fn(&World), rules: Rules, action: &'static Action, recorded: 
     let comes_out = usize::from(rules.panic_comes_out && outcome == Outcome::Panics);
     if unwound != comes_out {
         faults.push(format!("{unwound} panics came out instead of {comes_out}"));
+    }
+    if world.waits.get() && !world.woken.get() && action.ends_runtime && outcome == Outcome::Done {
+        faults.push("somebody waits for a runtime that is gone, and will not be woken".to_owned());
     }
     if let (Some(expected), Some(end)) = (rules.end, end) {
         let allowed = match outcome {

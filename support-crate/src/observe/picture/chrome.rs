@@ -13,7 +13,7 @@ fn lane(source: Source) -> usize {
     match source {
         Source::Task(task) => 2 + task,
         Source::Timer | Source::Socket => 1,
-        Source::OtherThread | Source::Outside => 0,
+        Source::OtherThread | Source::Engine | Source::Outside => 0,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{brief, took};
 use crate::observe::{
-    snapshot::{SideState, Snapshot, TaskPhase, TaskState, WakerPlace},
+    snapshot::{SideState, Snapshot, TaskPhase, TaskState, TimerState, WakerPlace},
     timeline::{Source, Timeline, What},
 };
 use crate::show::{json::Json, text::counted};
@@ -26,7 +26,7 @@ pub(super) enum Fate {
     Itself,
     /// The task was queued already.
     Doubled,
-    /// The task was complete.
+    /// The task was over, or its future was being dropped.
     TooLate,
 }
 
@@ -58,6 +58,7 @@ impl<'t> Story<'t> {
     pub(super) fn of(timeline: &'t Timeline) -> Self {
         let entries = timeline.entries();
         let mut complete = vec![false; timeline.tasks()];
+        let mut known = vec![false; timeline.tasks()];
         let mut woken: Vec<Option<usize>> = vec![None; timeline.tasks()];
         let (mut fates, mut causes, mut queues) = (Vec::new(), Vec::new(), Vec::new());
         let mut queue = Vec::new();
@@ -68,9 +69,13 @@ impl<'t> Story<'t> {
             }
             let (mut fate, mut cause) = (None, None);
             match entry.what {
-                What::Spawned { task, .. } => woken[task] = Some(step),
+                What::Spawned { task, .. } => {
+                    woken[task] = Some(step);
+                    known[task] = true;
+                }
                 What::Polled { task, ready, .. } => {
                     cause = woken[task].take();
+                    known[task] = true;
                     complete[task] |= ready;
                     polled = Some(task);
                 }
@@ -79,6 +84,7 @@ impl<'t> Story<'t> {
                         (true, Source::Task(waker)) if waker == task && polled == Some(task) => Fate::Itself,
                         (true, _) => Fate::Queued,
                         (false, _) if complete[task] && polled != Some(task) => Fate::TooLate,
+                        (false, _) if known[task] && woken[task].is_none() => Fate::TooLate, // not queued: it was aborted
                         (false, _) => Fate::Doubled,
                     });
                     if queued {
@@ -156,6 +162,7 @@ impl<'t> Story<'t> {
                 _ => "a socket that is ready".into(),
             },
             Source::OtherThread => "another thread".into(),
+            Source::Engine => "the engine, which asks who still waits".into(),
             Source::Outside => "code outside of any task".into(),
         }
     }
@@ -196,7 +203,7 @@ impl<'t> Story<'t> {
                         format!("{task} wakes itself while it is polled: it is queued again, behind the others.")
                     }
                     Some(Fate::Doubled) => format!("{task}: {by}, and it is queued already. A second wake adds nothing."),
-                    Some(Fate::TooLate) => format!("{task}: {by}, and it is complete. The wake is too late, and does nothing."),
+                    Some(Fate::TooLate) => format!("{task}: {by}, and it is over. The wake is too late, and does nothing."),
                     _ => format!("{task}: {by}, so it is queued."),
                 }
             }
@@ -260,7 +267,7 @@ pub(super) fn armed(snapshot: &Snapshot) -> Vec<(String, String)> {
     let some = |list: Vec<String>, none: &str| if list.is_empty() { none.to_owned() } else { list.join("; ") };
     let timers = snapshot.timers.iter().take(8).map(|timer| {
         let whose = timer.wakes.map_or_else(|| "somebody".to_owned(), |task| format!("#{task}"));
-        format!("due in {}, for {whose}", brief(timer.due_in))
+        format!("due {}, for {whose}", when(timer))
     });
     let side = |side: &SideState, what: &str| {
         let who: Vec<String> =
@@ -278,6 +285,10 @@ pub(super) fn armed(snapshot: &Snapshot) -> Vec<(String, String)> {
     ]
 }
 
+fn when(timer: &TimerState) -> String {
+    if timer.due_in == Duration::MAX { "never".to_owned() } else { format!("in {}", brief(timer.due_in)) }
+}
+
 /// What a task is at, and where its wakers are.
 pub(super) fn task_says(task: &TaskState, snapshot: &Snapshot) -> String {
     let phase = match task.phase {
@@ -292,7 +303,7 @@ pub(super) fn task_says(task: &TaskState, snapshot: &Snapshot) -> String {
         .iter()
         .map(|place| match *place {
             WakerPlace::Timer(timer) => match snapshot.timers.get(timer) {
-                Some(timer) => format!("with a timer (in {})", brief(timer.due_in)),
+                Some(timer) => format!("with a timer ({})", when(timer)),
                 None => "with a timer".into(),
             },
             WakerPlace::Source(source) => format!("with socket {source}"),

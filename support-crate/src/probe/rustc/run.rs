@@ -8,7 +8,8 @@
 //!
 //! Invariants:
 //! 1. Each process has a limit on its time and on what it prints. When it is over, for whatever reason, its whole group is killed: what it
-//!    started itself goes with it.
+//!    started itself goes with it. (But on Windows what it starts before it is put into its job, in the moment after its own start; and where this
+//!    process ignores SIGCHLD what outlives it.)
 //! 2. A group does not outlive the process that started it, however that ends. In a notebook ■ kills the cell without asking: on Unix a
 //!    second process, which waits for nothing but our end, kills the group; on Windows the system does, with the last handle to the job.
 //! 3. Nobody waits for a pipe longer than `GRACE` after the process has ended. A grandchild that has left the group may hold one open.
@@ -70,7 +71,7 @@ impl fmt::Display for Stopped {
 /// Runs a process to its end, or to the end of what it may take.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When it cannot be started; or when the system does not tell how it ended, since this program ignores SIGCHLD.
 pub(crate) fn run(command: &mut Command, input: &str, limits: Limits) -> io::Result<Output> {
     let mut group = Group::start(command)?;
     if let Some(mut pipe) = group.child.stdin.take() {
@@ -169,14 +170,20 @@ impl Group {
         Ok(Self { child, guard: guard.ok(), ended: false })
     }
 
-    /// Whether the process has ended. It is not reaped yet, so its number cannot be another's.
+    /// Whether the process has ended. It is not reaped yet, so its number cannot be another's; where the system does that by itself, this is an error, and the
+    /// number is not used any more.
     fn has_ended(&mut self) -> io::Result<bool> {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: FFI: the call writes into `info`, which has room for it; all zeroes are a valid `siginfo_t`.
         let info = unsafe {
             if libc::waitid(libc::P_PID, self.child.id() as libc::id_t, info.as_mut_ptr(), flags) != 0 {
-                return Err(io::Error::last_os_error());
+                let error = io::Error::last_os_error();
+                if error.raw_os_error() == Some(libc::ECHILD) {
+                    self.ended = true;
+                    self.end_guard();
+                }
+                return Err(Self::explained(error));
             }
             info.assume_init()
         };
@@ -190,11 +197,25 @@ impl Group {
                 // SAFETY: FFI: no memory is involved. The group is the child's own, whose number is not free before it is reaped below.
                 unsafe { libc::kill(-group, libc::SIGKILL) };
             }
-            if let Some(mut guard) = self.guard.take() {
-                let _ = guard.kill().and_then(|()| guard.wait());
-            }
+            self.end_guard();
         }
-        self.child.wait()
+        self.child.wait().map_err(Self::explained)
+    }
+
+    /// No such child, though it was started: that has one reason.
+    fn explained(error: io::Error) -> io::Error {
+        match error.raw_os_error() {
+            Some(libc::ECHILD) => {
+                io::Error::other("the system does not tell how a program ended, since this one ignores the signal SIGCHLD")
+            }
+            _ => error,
+        }
+    }
+
+    fn end_guard(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            let _ = guard.kill().and_then(|()| guard.wait());
+        }
     }
 }
 
@@ -343,6 +364,24 @@ mod tests {
         let output = sh("while :; do echo on and on; done", Limits { output: 10_000, ..PROGRAM });
         assert_eq!(output.stopped, Some(Stopped::TooMuchOutput(10_000)));
         assert_eq!(output.stdout.len(), 10_000);
+    }
+
+    /// Where SIGCHLD is ignored nobody learns how a child has ended: this very test program, started again, ignores it.
+    #[test]
+    fn a_process_whose_end_the_system_does_not_tell_is_not_taken_for_another() {
+        if std::env::var_os("PINLAB_TEST_IGNORES").is_some() {
+            // SAFETY: FFI: no handler is installed.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            let error = run(Command::new("/bin/sh").args(["-c", "exit 0"]), "", PROGRAM).unwrap_err();
+            assert!(error.to_string().contains("SIGCHLD"), "{error}");
+            return;
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "probe::rustc::run::tests::a_process_whose_end_the_system_does_not_tell_is_not_taken_for_another"])
+            .env("PINLAB_TEST_IGNORES", "")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// Invariant 2. The one who starts is this very test program, which runs the test below and is killed.
