@@ -32,7 +32,8 @@ impl Wake for Signal {
     }
 }
 
-type Pair = (Arc<Signal>, Waker);
+/// Of the size of a pointer, so that it is quickly put down and taken up.
+type Pair = Box<(Arc<Signal>, Waker)>;
 
 thread_local! {
     /// The signal of the last call, for the next one: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
@@ -47,11 +48,11 @@ struct Used(Option<Pair>);
 impl Used {
     #[inline]
     fn begin() -> Self {
-        // None is there in the first call, in a nested one (neither is to eat the other's wakes), and when the thread is ending.
+        // A nested call does not find that of the outer one: neither is to eat the other's wakes.
         let spare = SPARE.try_with(Cell::take).ok().flatten();
         Self(Some(spare.unwrap_or_else(|| {
             let signal = Arc::new(Signal { woken: AtomicBool::new(false), thread: thread::current() });
-            (signal.clone(), Waker::from(signal))
+            Box::new((signal.clone(), Waker::from(signal)))
         })))
     }
 }
@@ -79,7 +80,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     {
         let future = pin!(future.into_future());
         let used = Used::begin();
-        let (signal, waker) = used.0.as_ref().expect("there until it is dropped");
+        let (signal, waker) = &**used.0.as_ref().expect("there until it is dropped");
         output = drive(future, signal, waker);
     }
     output

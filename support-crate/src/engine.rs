@@ -209,7 +209,7 @@ impl Engine {
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return self.clock.skip_poll(); // it is over, or being dropped
+            return self.skip(task); // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
@@ -219,6 +219,12 @@ impl Engine {
             true => self.recorded(task.who(), || poll(task), |ready| *ready == Some(true)),
         };
         self.recorder().end_work(); // a recording may have begun in it
+    }
+
+    #[cold]
+    fn skip(&self, task: TaskRef) {
+        self.clock.skip_poll();
+        drop(task);
     }
 
     /// What a busy loop must not forget: other threads at every turn, clock and sockets now and then.

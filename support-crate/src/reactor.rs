@@ -14,6 +14,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `source` | one source: what is known of its sides, what the poller is told |
 //! | `waiters` | who waits at one side of a source |
 //! | `events` | the wait itself; what only Linux has |
 //!
@@ -22,27 +23,29 @@
 //! * **IS1** A source is registered with the poller exactly while a side of it is armed. (One with nothing armed would
 //!   still be told of hang-ups, again and again.)
 //! * **IS2** A side with a waiter is armed.
-//! * **IS3** `ready` is a hint, one for all: it is cleared only when an operation said `WouldBlock`, or when a socket in level mode gave less than was asked
-//!   for. While it is clear, and the engine open, no operation is tried, but by who has a number and has not tried since the last event: an operation may say
-//!   `WouldBlock` for itself alone. A hint may come twice.
+//! * **IS3** Each event gives each waiter a try. Whether somebody else's try is to be trusted is a hint, one for all of a side: a socket in level mode that gave
+//!   less than was asked for has no more for anybody until the next event. But an operation may say `WouldBlock` for itself alone, so after that whoever
+//!   has not been told so since the last event still tries, once. A hint may come twice.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
 //!   mode: such a source is watched in edge mode from then on. (On Linux and Android: no other poller tells such an error apart and has that mode.)
 
 mod events;
+mod source;
 mod waiters;
 
 use events::EventBuffer;
-use polling::{Event, PollMode, Poller};
+use polling::{PollMode, Poller};
 use slab::Slab;
+pub(crate) use source::Hint;
+use source::{SideState, Source};
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 pub(crate) use waiters::Waiter;
-use waiters::Waiters;
 
 #[cfg(unix)]
 pub(crate) use std::os::fd::{AsFd as AsSource, AsRawFd, BorrowedFd as BorrowedSource, RawFd as RawSource};
@@ -78,21 +81,6 @@ pub(crate) struct Reactor {
     events: EventBuffer,
 }
 
-struct Source {
-    raw: RawSource,
-    mode: PollMode,
-    sides: [SideState; 2],
-}
-
-#[derive(Default)]
-struct SideState {
-    ready: bool,
-    armed: bool,
-    /// How many events there have been.
-    events: u64,
-    waiters: Waiters,
-}
-
 impl Reactor {
     pub(crate) fn new(poller: Arc<Poller>) -> Self {
         Self {
@@ -120,8 +108,7 @@ impl Reactor {
         if !self.known.insert(raw) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this descriptor is watched by the Runtime already"));
         }
-        let ready = || SideState { ready: true, ..SideState::default() };
-        Ok(self.sources.insert(Source { raw, mode: PollMode::Level, sides: [ready(), ready()] }))
+        Ok(self.sources.insert(Source { raw, mode: PollMode::Level, sides: Default::default() }))
     }
 
     /// Lets a source go (IS4); its wakers are for the caller to drop (IF1).
@@ -153,11 +140,18 @@ impl Reactor {
         self.sources[key].sides[side as usize].events
     }
 
-    /// Whether an operation may be tried, and how many events there have been. When the engine has closed nothing hints at anything any more, so then each is.
+    /// Whether an operation looks worth a try, and how many events there have been. When the engine has closed nothing hints at anything any more, so then each
+    /// is tried.
     #[inline]
-    pub(crate) fn hint(&self, key: usize, side: Side) -> (bool, u64) {
+    pub(crate) fn hint(&self, key: usize, side: Side) -> (Hint, u64) {
         let state = &self.sources[key].sides[side as usize];
-        (state.ready || self.poller.is_none(), state.events)
+        (if self.poller.is_some() { state.hint } else { Hint::Ready }, state.events)
+    }
+
+    /// An operation was tried against the hint, and did something: there may be more (IS3). In edge mode nobody would say so again.
+    #[cold]
+    pub(crate) fn is_ready_after_all(&mut self, key: usize, side: Side) {
+        self.sources[key].sides[side as usize].hint = Hint::Ready;
     }
 
     /// The next event is to tell how it is now: the next wait does that in level mode; in edge mode (IS5) the system has to be told, or it would not repeat what
@@ -176,11 +170,13 @@ impl Reactor {
         Ok(source.sides[side as usize].events)
     }
 
-    /// An operation that began after so many events said `WouldBlock` (IS3): clears the hint, if that is still how it is.
-    pub(crate) fn clear_ready(&mut self, key: usize, side: Side, events: u64) -> bool {
+    /// An operation that began after so many events said `WouldBlock` (IS3): whether that is still how it is.
+    pub(crate) fn would_block(&mut self, key: usize, side: Side, events: u64) -> bool {
         let state = &mut self.sources[key].sides[side as usize];
         let is_so = state.events == events;
-        state.ready &= !is_so;
+        if is_so {
+            state.hint = Hint::WouldBlock;
+        }
         is_so
     }
 
@@ -189,7 +185,7 @@ impl Reactor {
     pub(crate) fn had_less(&mut self, key: usize) {
         let source = &mut self.sources[key];
         if matches!(source.mode, PollMode::Level) {
-            source.sides[Side::Read as usize].ready = false;
+            source.sides[Side::Read as usize].hint = Hint::Less;
         }
     }
 
@@ -272,7 +268,7 @@ impl Reactor {
     /// Makes something of each source: of its number, and for each side whether it counts as ready, whether it is armed, and the data pointers of those
     /// who wait.
     pub(crate) fn states<R>(&self, mut make: impl FnMut(usize, [(bool, bool, Vec<*const ()>); 2]) -> R) -> Vec<R> {
-        let side = |side: &SideState| (side.ready, side.armed, side.waiters.data().collect());
+        let side = |side: &SideState| (side.hint == Hint::Ready, side.armed, side.waiters.data().collect());
         self.sources.iter().map(|(key, source)| make(key, [side(&source.sides[0]), side(&source.sides[1])])).collect()
     }
 
@@ -306,7 +302,7 @@ impl Reactor {
                 if !happened || !state.armed {
                     continue;
                 }
-                state.ready = true;
+                state.hint = Hint::Ready;
                 state.events += 1;
                 if state.waiters.is_empty() {
                     // An error says that the descriptor is gone, and so is the registration.
@@ -342,42 +338,6 @@ impl Reactor {
         for (_, source) in self.sources.iter_mut().filter(|(_, source)| source.is_armed()) {
             let _ = poller.delete(source.borrow()); // another thread may still have the poller, to notify it
             source.sides.iter_mut().for_each(|side| side.armed = false);
-        }
-    }
-}
-
-impl Source {
-    fn is_armed(&self) -> bool {
-        self.sides.iter().any(|side| side.armed)
-    }
-
-    fn borrow(&self) -> BorrowedSource<'_> {
-        // SAFETY: the descriptor is open for as long as the source is in the reactor (IS4).
-        unsafe { BorrowedSource::borrow_raw(self.raw) }
-    }
-
-    fn set_armed(&mut self, poller: &Poller, key: usize, side: Side, armed: bool) -> io::Result<()> {
-        let was_armed = self.is_armed();
-        let before = std::mem::replace(&mut self.sides[side as usize].armed, armed);
-        let told = self.tell(poller, key, was_armed);
-        if told.is_err() {
-            self.sides[side as usize].armed = before;
-        }
-        told
-    }
-
-    /// Tells the poller what is wanted from now on (IS1).
-    fn tell(&self, poller: &Poller, key: usize, was_armed: bool) -> io::Result<()> {
-        let interest = Event::new(key, self.sides[0].armed, self.sides[1].armed);
-        match (was_armed, self.is_armed()) {
-            (false, true) => {
-                // SAFETY: it is removed before the descriptor is closed (IS4).
-                let added = unsafe { poller.add_with_mode(self.raw, interest, self.mode) };
-                added.inspect_err(|_| drop(poller.delete(self.borrow()))) // where it fails half-way (kqueue, IOCP), the poller has kept the number
-            }
-            (true, true) => poller.modify_with_mode(self.borrow(), interest, self.mode),
-            (true, false) => poller.delete(self.borrow()),
-            (false, false) => Ok(()),
         }
     }
 }

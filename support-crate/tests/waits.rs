@@ -125,6 +125,37 @@ fn each_event_gives_each_operation_a_try() {
     });
 }
 
+/// The same beside one of whom nothing is known but the task.
+#[test]
+fn an_operation_that_leaves_what_there_is_starves_no_reader() {
+    for in_one_task in [false, true] {
+        within(SOON, move || {
+            let rt = runtime();
+            let (stream, mut theirs) = tcp_pair(&rt.handle());
+            let stream = Rc::new(stream);
+            let (watched, shared) = (stream.clone(), stream.clone());
+            let leaves = async move {
+                let looks = (*watched).as_ref().read_with(|_| Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
+                looks.await.expect("it never ends");
+            };
+            let reads = async move { (&*shared).read(&mut [0; 8]).await.expect("loopback") };
+            let got = if in_one_task {
+                rt.spawn(async move {
+                    let (leaves, reads) = (pin!(leaves), pin!(reads));
+                    let both = futures::future::select(leaves, reads).await;
+                    if let futures::future::Either::Right((got, _)) = both { got } else { 0 }
+                })
+            } else {
+                drop(rt.spawn(leaves));
+                rt.spawn(reads)
+            };
+            rt.run_until_stalled(); // both wait, the one that leaves first
+            theirs.write_all(b"x").expect("loopback");
+            assert_eq!(rt.block_on(got).expect("it does not panic"), 1);
+        });
+    }
+}
+
 /// C33, for streams of connections, which withdraw when they are dropped.
 #[test]
 fn any_number_of_tasks_wait_for_connections_and_those_who_leave_are_forgotten() {
@@ -570,6 +601,32 @@ fn readable_is_told_again_in_edge_mode() {
 }
 
 // ---- a runtime that is gone ----------------------------------------------------------------------------------------
+
+/// In edge mode nobody says again that there is something: who has found it tells the others.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_found_against_the_hint_is_told_to_all_in_edge_mode() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (ours, theirs, address) = rt.block_on(refused_once(&handle));
+        let ours = Rc::new(ours);
+        let (watched, shared, limit) = (ours.clone(), ours.clone(), handle.clone());
+        drop(rt.spawn(async move { watched.read_with(|_| Err::<(), _>(std::io::ErrorKind::WouldBlock.into())).await }));
+        let read = rt.spawn(async move {
+            for _ in 0..3 {
+                let read = shared.read_with(|socket| socket.recv(&mut [0; 8]));
+                assert_eq!(limit.timeout(SOON / 4, read).await.expect("there is one").expect("a datagram"), 1);
+            }
+        });
+        rt.run_until_stalled();
+        for _ in 0..3 {
+            theirs.send_to(b"x", address).expect("loopback");
+        }
+        rt.block_on(read).expect("all three are read");
+        drop(ours);
+    });
+}
 
 /// What can be read at once still is, also by one that had to wait before.
 #[test]

@@ -1,7 +1,7 @@
 //! A source that is watched by an engine: tries, else waits.
 
 use crate::foreign;
-use crate::reactor::{AsSource, RawSource, Side, Waiter};
+use crate::reactor::{AsSource, Hint, RawSource, Side, Waiter};
 use crate::runtime::Handle;
 use socket2::SockRef;
 use std::cell::Cell;
@@ -15,9 +15,9 @@ use std::task::{Context, Poll};
 /// not files. With `&T: Read` and `&T: Write`, as for sockets, it is `AsyncRead` and `AsyncWrite`, and so is a shared reference to it:
 /// one task may read while another one writes. A source that keeps bytes of its own (a codec, TLS) is read until it says `WouldBlock`.
 ///
-/// An operation that says `WouldBlock` though the system would not (one that looks for a whole line with `peek`, say) waits for the next event; since what
-/// it has left is still there, that comes at once, again and again. So let an operation take what there is. A Unix datagram socket that is not connected
-/// has the same fault: to Linux it always has room. Connect it.
+/// An operation that says `WouldBlock` though the system would not (one that looks for a whole line with `peek`, say) waits for the next event. Since what
+/// it has left is still there, that mostly comes at once, again and again; but of a socket that has had an error, perhaps only with more data. So let an
+/// operation take what there is. A Unix datagram socket that is not connected has the same fault: to Linux it always has room. Connect it.
 ///
 /// Single operations are safe to cancel: a future that is dropped has either done nothing or was ready. Combinations that keep
 /// bytes of their own, such as `read_exact`, are not.
@@ -142,8 +142,8 @@ impl<T: AsSource> Async<T> {
         self.poll_as(side, Waiter::Anybody, None, cx, operation)
     }
 
-    /// The heart of it: tries while the side looks ready, waits when it does not. `tried` has the events that there had been at the last try of this
-    /// waiter that said `WouldBlock`: each later one gives it a try (IS3).
+    /// The heart of it: tries while the side looks ready, waits when it does not. `tried` has the events that there had been when this waiter, if it has a number,
+    /// was last told `WouldBlock`: each later one gives it a try (IS3). Who has none and is not in the list has either been taken out by an event, or is new.
     fn poll_as<R>(
         &self,
         side: Side,
@@ -154,8 +154,12 @@ impl<T: AsSource> Async<T> {
     ) -> Poll<io::Result<R>> {
         let engine = self.handle.engine();
         loop {
-            let (is_hinted, events) = engine.reactor().hint(self.key, side);
-            if !is_hinted && tried.is_none_or(|tried| tried.get() == events) {
+            let (hint, events) = engine.reactor().hint(self.key, side);
+            let has_been_told = || match tried {
+                Some(tried) => tried.get() == events,
+                None => engine.reactor().knows(self.key, side, waiter, cx.waker()),
+            };
+            if hint == Hint::Less || hint == Hint::WouldBlock && has_been_told() {
                 return self.poll_wait(side, waiter, cx).map(Err);
             }
             if !engine.may_go_on() {
@@ -166,12 +170,17 @@ impl<T: AsSource> Async<T> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     tried.inspect(|tried| tried.set(events));
                     // Or there has been an event meanwhile: an operation is foreign code, and may have driven the engine.
-                    if engine.reactor().clear_ready(self.key, side, events) {
+                    if engine.reactor().would_block(self.key, side, events) {
                         return self.poll_wait(side, waiter, cx).map(Err);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+                result => {
+                    if hint == Hint::WouldBlock {
+                        engine.reactor().is_ready_after_all(self.key, side);
+                    }
+                    return Poll::Ready(result);
+                }
             }
         }
     }

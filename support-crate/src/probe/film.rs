@@ -21,6 +21,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::Arc,
+    sync::atomic::{Ordering, fence},
     task::{Context, Poll},
     time::Duration,
 };
@@ -200,6 +201,7 @@ impl Film {
             wakes.forward_to(engine.waker());
             loop {
                 let held = Arc::strong_count(&wakes) > 2; // before the calls: who wakes with the last waker drops it afterwards
+                fence(Ordering::Acquire); // what was done before that drop is seen below
                 let calls = wakes.take();
                 let begun = film.shots.len() > 1;
                 if begun && !calls.any() {

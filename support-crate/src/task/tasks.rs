@@ -137,9 +137,15 @@ impl Tasks {
         }
         let fresh = self.enqueue(task);
         if self.recorder.is_on() {
-            let by = by.unwrap_or_else(|| self.recorder.current());
-            self.recorder.record(Step::Wake { task: task.who(), by, fresh });
+            self.record_wake(task, by, fresh);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_wake(&self, task: &TaskRef, by: Option<By>, fresh: bool) {
+        let by = by.unwrap_or_else(|| self.recorder.current());
+        self.recorder.record(Step::Wake { task: task.who(), by, fresh });
     }
 
     /// Whether the main task is marked as ready, or was already (IK3). A recording wants it in the queue.

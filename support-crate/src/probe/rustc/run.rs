@@ -170,8 +170,8 @@ impl Group {
         Ok(Self { child, guard: guard.ok(), ended: false })
     }
 
-    /// Whether the process has ended. It is not reaped yet, so its number cannot be another's; where the system does that by itself, this is an error, and the
-    /// number is not used any more.
+    /// Whether the process has ended. It is not reaped yet, so its number cannot be another's; where the system does that by itself, this is an error, and no
+    /// signal is sent to the number any more.
     fn has_ended(&mut self) -> io::Result<bool> {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
