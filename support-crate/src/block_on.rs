@@ -5,6 +5,7 @@ use crate::show::{self, text::brief};
 use std::cell::Cell;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -32,36 +33,47 @@ impl Wake for Signal {
     }
 }
 
-/// Of the size of a pointer, so that it is quickly put down and taken up.
-type Pair = Box<(Arc<Signal>, Waker)>;
+impl Signal {
+    fn new() -> (Arc<Self>, Waker) {
+        let signal = Arc::new(Self { woken: AtomicBool::new(false), thread: thread::current() });
+        (signal.clone(), Waker::from(signal))
+    }
+}
+
+/// A signal to use again and again: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from an earlier call wakes
+/// this thread once too often, as any waker may.
+struct Usual {
+    pair: Rc<(Arc<Signal>, Waker)>,
+    is_used: Cell<bool>,
+}
+
+impl Usual {
+    /// Takes it into use, if it is not: a nested call has one of its own, so that neither eats the other's wakes.
+    #[inline]
+    fn begin(&self) -> Option<impl Drop + '_> {
+        struct Used<'a>(&'a Usual);
+        impl Drop for Used<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.is_used.set(false);
+            }
+        }
+        (!self.is_used.replace(true)).then(|| Used(self))
+    }
+}
+
+impl Drop for Usual {
+    fn drop(&mut self) {
+        // A poll is lent the waker, and `exit` inside of the poll drops what a thread-local owns, though a thread that the future has started may be calling that
+        // waker: it stays.
+        if self.is_used.get() {
+            std::mem::forget(self.pair.clone());
+        }
+    }
+}
 
 thread_local! {
-    /// The signal of the last call, for the next one: in a notebook each cell has one of its own, and that is as good. A waker that somebody has kept from
-    /// an earlier call wakes this thread once too often, as any waker may.
-    static SPARE: Cell<Option<Pair>> = const { Cell::new(None) };
-}
-
-/// A signal, in the frame of the call that uses it. A poll is lent its waker, and `exit` inside of the poll drops what a thread-local owns, though a thread
-/// that the future has started may be calling that waker: so the spare place is empty meanwhile.
-struct Used(Option<Pair>);
-
-impl Used {
-    #[inline]
-    fn begin() -> Self {
-        // A nested call does not find that of the outer one: neither is to eat the other's wakes.
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        Self(Some(spare.unwrap_or_else(|| {
-            let signal = Arc::new(Signal { woken: AtomicBool::new(false), thread: thread::current() });
-            Box::new((signal.clone(), Waker::from(signal)))
-        })))
-    }
-}
-
-impl Drop for Used {
-    #[inline]
-    fn drop(&mut self) {
-        let _ = SPARE.try_with(|spare| spare.set(self.0.take()));
-    }
+    static USUAL: Usual = Usual { pair: Rc::new(Signal::new()), is_used: Cell::new(false) };
 }
 
 /// Runs one future to its end on this thread, which sleeps while the future waits. There are no tasks, no timers and no
@@ -78,10 +90,19 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     // The output is there before the future is dropped: should that panic, it is not forgotten (rust-lang/rust#47949).
     let output;
     {
-        let future = pin!(future.into_future());
-        let used = Used::begin();
-        let (signal, waker) = &**used.0.as_ref().expect("there until it is dropped");
-        output = drive(future, signal, waker);
+        let mut future = pin!(future.into_future());
+        let usual = USUAL.try_with(|usual| {
+            let _used = usual.begin()?;
+            Some(drive(future.as_mut(), &usual.pair.0, &usual.pair.1))
+        });
+        output = match usual {
+            Ok(Some(output)) => output,
+            // Nested, or the thread is ending.
+            Ok(None) | Err(_) => {
+                let (signal, waker) = Signal::new();
+                drive(future, &signal, &waker)
+            }
+        };
     }
     output
 }

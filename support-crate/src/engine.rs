@@ -65,8 +65,8 @@ pub(crate) struct Engine {
 enum Loop {
     Stopped,
     Runs,
-    /// It runs, and the main future is being polled.
-    PollsMain,
+    /// It runs, and the main future is being polled, or dropped.
+    Main,
 }
 
 /// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (IE2).
@@ -167,6 +167,14 @@ impl Engine {
     /// Polls tasks until the main one is woken, sleeping where there is nothing to do.
     #[inline]
     pub(crate) fn run_until_woken(&self, main: &TaskRef) -> Result<(), Stalled> {
+        self.at.set(Loop::Runs);
+        let woken = self.run_others(main);
+        self.at.set(Loop::Main);
+        woken
+    }
+
+    #[inline]
+    fn run_others(&self, main: &TaskRef) -> Result<(), Stalled> {
         loop {
             self.look_around();
             if self.tasks.take_main_ready() {
@@ -209,7 +217,7 @@ impl Engine {
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return self.skip(task); // it is over, or being dropped
+            return self.clock.skip_poll(); // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
@@ -218,13 +226,6 @@ impl Engine {
             false => poll(task),
             true => self.recorded(task.who(), || poll(task), |ready| *ready == Some(true)),
         };
-        self.recorder().end_work(); // a recording may have begun in it
-    }
-
-    #[cold]
-    fn skip(&self, task: TaskRef) {
-        self.clock.skip_poll();
-        drop(task);
     }
 
     /// What a busy loop must not forget: other threads at every turn, clock and sockets now and then.
@@ -235,6 +236,7 @@ impl Engine {
         }
         if self.clock.is_turn_over() {
             self.clock.begin_turn();
+            self.recorder().end_work(); // a recording may have begun in a poll (`Engine::record`)
             self.fire_and_fetch();
         }
     }

@@ -104,6 +104,11 @@ impl Clock {
         self.end_of_turn.set(self.polls.get() + TURN);
     }
 
+    /// The turn is over.
+    pub(super) fn end_turn(&self) {
+        self.end_of_turn.set(self.polls.get());
+    }
+
     /// The last look at the clock.
     pub(super) fn last_look(&self) -> Instant {
         self.now.get()

@@ -13,6 +13,7 @@ impl Engine {
         if self.recorder().is_on() {
             self.recorder().forget(main.who());
         }
+        self.at.set(Loop::Main);
         main
     }
 
@@ -36,14 +37,10 @@ impl Engine {
     #[inline]
     pub(crate) fn poll_main<R>(&self, main: &TaskRef, poll: impl FnOnce() -> R, is_done: impl FnOnce(&R) -> bool) -> R {
         self.clock.count_poll();
-        self.at.set(Loop::PollsMain);
-        let polled = match self.recorder().is_on() {
+        match self.recorder().is_on() {
             false => poll(),
             true => self.recorded(main.who(), poll, is_done),
-        };
-        self.at.set(Loop::Runs);
-        self.recorder().end_work(); // a recording may have begun in it
-        polled
+        }
     }
 
     /// Whether there is nothing to do but to poll the main future again.

@@ -23,7 +23,7 @@ impl Engine {
     /// Begins to record, afresh. Inside of a poll, what happens from here on is that task's work.
     pub(crate) fn record(&self) {
         if !self.recorder().is_on() {
-            let polls_main = self.at.get() == Loop::PollsMain;
+            let polls_main = self.at.get() == Loop::Main;
             let is_at_work = |task: &TaskRef| if task.is_main() { polls_main && task.waits() } else { task.is_driven() };
             let mut by = By::Outside;
             self.tasks.any(|task| {
@@ -34,6 +34,7 @@ impl Engine {
                 found
             });
             self.recorder().begin_work(by);
+            self.clock.end_turn(); // the loop looks around after this poll, and ends that work
         }
         self.recorder().start();
     }
