@@ -5,7 +5,7 @@ mod allocations;
 mod common;
 
 use allocations::leaked;
-use common::{Count, Drops, Gate, Keeps, SOON, Token, runtime, within};
+use common::{Count, Drops, Gate, Keeps, OnDrop, SOON, Token, runtime, within};
 use futures::channel::{mpsc, oneshot};
 use futures::stream::StreamExt;
 use pinlab::{CountingWaker, Handle, JoinHandle, Runtime, yield_now};
@@ -18,15 +18,6 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
-
-/// Runs something when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 // ---- what readers of the engine found -------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Gate, Keeps, SOON, runtime, tcp_pair, within};
+use common::{Gate, Keeps, OnDrop, SOON, runtime, tcp_pair, within};
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use pinlab::{Stalled, TcpListener, UdpSocket, yield_now};
@@ -127,15 +127,6 @@ fn a_task_whose_future_is_being_dropped_does_not_wait() {
         task.abort();
         assert_eq!(listed.get(), 1, "the main future, and no other");
     });
-}
-
-/// What its drop does, it does once.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)()
-    }
 }
 
 /// Its reference is counted as long as it is being dropped, and is no waker's.

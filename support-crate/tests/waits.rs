@@ -600,8 +600,6 @@ fn readable_is_told_again_in_edge_mode() {
     });
 }
 
-// ---- a runtime that is gone ----------------------------------------------------------------------------------------
-
 /// In edge mode nobody says again that there is something: who has found it tells the others.
 #[cfg(target_os = "linux")]
 #[test]
@@ -627,6 +625,8 @@ fn what_was_found_against_the_hint_is_told_to_all_in_edge_mode() {
         drop(ours);
     });
 }
+
+// ---- a runtime that is gone ----------------------------------------------------------------------------------------
 
 /// What can be read at once still is, also by one that had to wait before.
 #[test]

@@ -11,7 +11,7 @@
 //! every bug); the inbox's are complete, but for the one that says otherwise.
 
 use crate::remote::{self, Asleep};
-use crate::{Runtime, Stalled};
+use crate::{JoinHandle, Runtime, Stalled};
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;
@@ -248,16 +248,21 @@ fn a_runtime_may_be_dropped_at_every_moment_of_what_another_thread_does_with_a_w
     });
 }
 
+/// A task that waits, and a waker of it.
+fn spawn_flagged(rt: &Runtime) -> (JoinHandle<()>, Waker) {
+    let slot = Arc::new(Mutex::new(None::<Waker>));
+    let handle = rt.spawn(Flagged { flag: Arc::new(AtomicBool::new(false)), slot: slot.clone(), polls: Rc::default() });
+    rt.run_until_stalled();
+    let waker = slot.lock().expect("no panic").take().expect("polled");
+    (handle, waker)
+}
+
 /// C13 with two threads, of which each may find the inbox closed before the engine is (IT4).
 #[test]
 fn a_runtime_may_be_dropped_while_two_threads_give_their_wakers_back() {
     bounded(2, || {
         let rt = runtime();
-        let slot = Arc::new(Mutex::new(None::<Waker>));
-        let future = Flagged { flag: Arc::new(AtomicBool::new(false)), slot: slot.clone(), polls: Rc::default() };
-        let handle = rt.spawn(future);
-        rt.run_until_stalled();
-        let waker = slot.lock().expect("no panic").take().expect("polled");
+        let (handle, waker) = spawn_flagged(&rt);
         let other = waker.clone();
         let helpers = [thread::spawn(move || drop(waker)), thread::spawn(move || other.wake())];
         drop(rt);
@@ -271,11 +276,7 @@ fn a_runtime_may_be_dropped_while_two_threads_give_their_wakers_back() {
 fn references_made_on_one_side_may_be_given_back_on_the_other() {
     bounded(2, || {
         let rt = runtime();
-        let slot = Arc::new(Mutex::new(None::<Waker>));
-        let future = Flagged { flag: Arc::new(AtomicBool::new(false)), slot: slot.clone(), polls: Rc::default() };
-        let handle = rt.spawn(future);
-        rt.run_until_stalled();
-        let waker = slot.lock().expect("no panic").take().expect("polled");
+        let (handle, waker) = spawn_flagged(&rt);
         let theirs = waker.clone();
         let helper = thread::spawn(move || {
             let made_there = theirs.clone();

@@ -171,6 +171,15 @@ impl Count {
     }
 }
 
+/// Runs something when it is dropped.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// The processor time that this thread has used.
 #[cfg(unix)]
 pub(crate) fn cpu_time() -> Duration {
