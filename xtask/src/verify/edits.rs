@@ -1,5 +1,5 @@
 //! Cells as a curious reader changes them: what they print must stay true. Each of these once printed a sentence that the change had made false, or waited
-//! for ever without a word.
+//! for ever without a word. And the cell as it is must run again after its change: of an `impl` the kernel may keep both (see `again`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -44,8 +44,12 @@ const EDITS: &[Edit] = &[
     edit("15", "lost-stalled", "    drop(rt.spawn(messenger(rt.handle(), send)));\n", "", "pinlab: asleep for"),
     edit("15", "deadlock", "from_millis(100)", "from_millis(30)", "within 30ms"),
     edit("15", "blocking-cell", "blocks(WORK_TIME)", "waits(rt.handle(), WORK_TIME)", "asleep for most of the time: true"),
+    edit("17", "turn-cell", "        self.waits.fetch_add(1, SeqCst);\n", "", ""),
     edit("18", "echo-run", "    listener.set_nonblocking(true)?;\n", "", "for somebody to connect to the listener at 127.0.0.1:"),
 ];
+
+/// What the compiler says of two `impl`s where one should have taken the other's place.
+const TWICE: [&str; 2] = ["duplicate definitions", "conflicting implementations"];
 
 /// The longest that a changed cell may take: longer than the kernel's front waits before it says what a cell waits for.
 const LIMIT: Duration = Duration::from_secs(16);
@@ -81,7 +85,12 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
                     wrong.push(format!("  {} is not as it should be (`{}`):\n{}", cell.label(), edit.shows, shown.trim_end()));
                 }
             }
-            kernel.run(&cell.source, &cell.id, Duration::from_secs(cell.limit()))?;
+            let ran = kernel.run(&cell.source, &cell.id, Duration::from_secs(cell.limit()))?;
+            let shown: String = sections(&ran.outputs).into_iter().map(|section| section.text + "\n").collect();
+            if TWICE.iter().any(|error| shown.contains(error)) {
+                tally.count(false);
+                wrong.push(format!("  {} does not run again:\n{}", cell.label(), shown.trim_end()));
+            }
         }
         if left > 0 {
             tally.count(false);
