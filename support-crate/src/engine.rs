@@ -65,8 +65,10 @@ pub(crate) struct Engine {
 enum Loop {
     Stopped,
     Runs,
-    /// It runs, and the main future is being polled, or dropped.
+    /// It runs, and the main future is being polled, or dropped before its end.
     Main,
+    /// It runs, and the main future has had its last poll.
+    MainIsOver,
 }
 
 /// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (IE2).
@@ -217,7 +219,7 @@ impl Engine {
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return self.clock.skip_poll(); // it is over, or being dropped
+            return self.tasks.skip(); // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
@@ -249,7 +251,7 @@ impl Engine {
         }
         let now = self.clock.look();
         self.fire_timers(now);
-        if sockets && self.clock.may_fetch(now) {
+        if sockets && self.clock.may_fetch(now, self.tasks.skipped()) {
             self.fetch_events(Some(Duration::ZERO));
         }
     }
@@ -266,9 +268,10 @@ impl Engine {
     }
 
     fn fire_timers(&self, now: Instant) {
+        let count = self.timers.borrow().count(); // a waker may put others in that are due: those come next time, for others have their turn first
         loop {
             // One at a time, and not borrowed while it wakes (IF1): what is woken may drop other timers of the batch.
-            let Some((deadline, waker)) = self.timers.borrow_mut().fire(now) else { return };
+            let Some((deadline, waker)) = self.timers.borrow_mut().fire(now, count) else { return };
             self.quiet.end();
             let at_work = self.recorder().is_on().then(|| {
                 self.recorder().record(Step::Timer { late: now - deadline });
@@ -296,17 +299,17 @@ impl Engine {
         });
         // `EINTR` is dealt with; what remains (a closed or foreign descriptor of our own) is a bug, not a condition.
         fetched.expect("waiting for the operating system's events failed");
-        let at_work = self.recorder().is_on().then(|| {
+        if self.recorder().is_on() {
             self.recorder().record(Step::End { done: false }); // of a sleep, if this is one: whom it wakes may take their time
-            self.recorder().at_work(By::Socket)
-        });
+        }
         for waker in wakers.drain(..) {
+            let at_work = self.recorder().is_on().then(|| self.recorder().at_work(By::Socket));
             foreign::wake(waker);
+            drop(at_work);
             self.quiet.end();
         }
-        drop(at_work);
         self.spare_wakers.set(wakers);
-        self.clock.begin_round(self.tasks.queued());
+        self.clock.begin_round(self.tasks.queued(), self.tasks.skipped());
     }
 
     /// The queue is empty: sleep until that may have changed.

@@ -23,9 +23,10 @@
 //! * **IS1** A source is registered with the poller exactly while a side of it is armed. (One with nothing armed would
 //!   still be told of hang-ups, again and again.)
 //! * **IS2** A side with a waiter is armed.
-//! * **IS3** Each event gives each waiter a try. Whether somebody else's try is to be trusted is a hint, one for all of a side: a socket in level mode that gave
-//!   less than was asked for has no more for anybody until the next event. But an operation may say `WouldBlock` for itself alone, so after that whoever
-//!   has not been told so since the last event still tries, once. A hint may come twice.
+//! * **IS3** Each event gives each waiter a try. What one is told holds for that one alone, since an operation may say `WouldBlock` for reasons of its own: each
+//!   waiter that has a number remembers after how many events it was told so, is not tried again before the next one, and has been told nothing when it
+//!   begins; one without a number always tries. For all of a side holds only that a stream socket in level mode gave less than was asked for: it has no more for
+//!   anybody until the next event, as long as somebody waits for that. A try may be in vain.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
@@ -38,7 +39,6 @@ mod waiters;
 use events::EventBuffer;
 use polling::{PollMode, Poller};
 use slab::Slab;
-pub(crate) use source::Hint;
 use source::{SideState, Source};
 use std::collections::HashSet;
 use std::io;
@@ -127,8 +127,10 @@ impl Reactor {
             self.numbered -= side.waiters.numbered();
             side.waiters.take(&mut wakers);
         }
+        self.unsettled.retain(|(of, _)| *of != key);
         if self.sources.is_empty() {
             self.sources.shrink_to_fit();
+            self.unsettled.shrink_to_fit();
             self.known.shrink_to_fit();
         }
         wakers
@@ -140,18 +142,12 @@ impl Reactor {
         self.sources[key].sides[side as usize].events
     }
 
-    /// Whether an operation looks worth a try, and how many events there have been. When the engine has closed nothing hints at anything any more, so then each
-    /// is tried.
+    /// Whether an operation is worth a try by somebody who was last told `WouldBlock` after so many events (IS3), and how many there have been. When the engine
+    /// has closed there will be none, so then each is tried.
     #[inline]
-    pub(crate) fn hint(&self, key: usize, side: Side) -> (Hint, u64) {
+    pub(crate) fn is_worth_a_try(&self, key: usize, side: Side, told: Option<u64>) -> (bool, u64) {
         let state = &self.sources[key].sides[side as usize];
-        (if self.poller.is_some() { state.hint } else { Hint::Ready }, state.events)
-    }
-
-    /// An operation was tried against the hint, and did something: there may be more (IS3). In edge mode nobody would say so again.
-    #[cold]
-    pub(crate) fn is_ready_after_all(&mut self, key: usize, side: Side) {
-        self.sources[key].sides[side as usize].hint = Hint::Ready;
+        (state.is_worth_a_try(told) || self.poller.is_none(), state.events)
     }
 
     /// The next event is to tell how it is now: the next wait does that in level mode; in edge mode (IS5) the system has to be told, or it would not repeat what
@@ -170,22 +166,12 @@ impl Reactor {
         Ok(source.sides[side as usize].events)
     }
 
-    /// An operation that began after so many events said `WouldBlock` (IS3): whether that is still how it is.
-    pub(crate) fn would_block(&mut self, key: usize, side: Side, events: u64) -> bool {
-        let state = &mut self.sources[key].sides[side as usize];
-        let is_so = state.events == events;
-        if is_so {
-            state.hint = Hint::WouldBlock;
-        }
-        is_so
-    }
-
     /// A stream socket gave less than it was asked for: it has no more for now. If an end follows, level mode tells of it (IS3).
     #[inline]
     pub(crate) fn had_less(&mut self, key: usize) {
         let source = &mut self.sources[key];
         if matches!(source.mode, PollMode::Level) {
-            source.sides[Side::Read as usize].hint = Hint::Less;
+            source.sides[Side::Read as usize].exhaust();
         }
     }
 
@@ -227,11 +213,12 @@ impl Reactor {
 
     /// This waiter waits no longer; its waker is for the caller to drop (IF1).
     pub(crate) fn forget_waiter(&mut self, key: usize, side: Side, waiter: Waiter) -> Option<Waker> {
-        let waiters = &mut self.sources[key].sides[side as usize].waiters;
-        let numbered = waiters.numbered();
-        let waker = waiters.forget(waiter)?;
+        let state = &mut self.sources[key].sides[side as usize];
+        let numbered = state.waiters.numbered();
+        let waker = state.waiters.forget(waiter)?;
+        state.someone_left();
         self.waiting -= 1;
-        self.numbered -= numbered - waiters.numbered();
+        self.numbered -= numbered - state.waiters.numbered();
         Some(waker)
     }
 
@@ -244,7 +231,10 @@ impl Reactor {
     pub(crate) fn take_anybody(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for (_, source) in &mut self.sources {
-            source.sides.iter_mut().for_each(|side| side.waiters.take_anybody(&mut wakers));
+            for side in &mut source.sides {
+                side.waiters.take_anybody(&mut wakers);
+                side.someone_left();
+            }
         }
         self.waiting -= wakers.len();
         wakers
@@ -268,7 +258,7 @@ impl Reactor {
     /// Makes something of each source: of its number, and for each side whether it counts as ready, whether it is armed, and the data pointers of those
     /// who wait.
     pub(crate) fn states<R>(&self, mut make: impl FnMut(usize, [(bool, bool, Vec<*const ()>); 2]) -> R) -> Vec<R> {
-        let side = |side: &SideState| (side.hint == Hint::Ready, side.armed, side.waiters.data().collect());
+        let side = |side: &SideState| (side.looks_ready(), side.armed, side.waiters.data().collect());
         self.sources.iter().map(|(key, source)| make(key, [side(&source.sides[0]), side(&source.sides[1])])).collect()
     }
 
@@ -283,10 +273,7 @@ impl Reactor {
         let Self { poller, sources, unsettled, waiting, numbered, waits, events, .. } = self;
         let Some(poller) = poller else { return Err(closed()) };
         *waits += 1;
-        unsettled.retain(|(key, side)| {
-            // Where a source is gone, another one may have its key: that has nothing to settle, or does it sooner or later.
-            sources.get_mut(*key).is_some_and(|source| !source.sides[*side as usize].waiters.settle(*waits))
-        });
+        unsettled.retain(|(key, side)| !sources[*key].sides[*side as usize].waiters.settle(*waits));
         events.wait(poller, timeout)?;
         events.for_each(|event, error_only| {
             // An event of the batch may belong to a source that is gone, or to its successor under the same key:
@@ -302,15 +289,13 @@ impl Reactor {
                 if !happened || !state.armed {
                     continue;
                 }
-                state.hint = Hint::Ready;
-                state.events += 1;
-                if state.waiters.is_empty() {
+                let finds_nobody = state.waiters.is_empty();
+                *waiting -= state.waiters.len();
+                *numbered -= state.waiters.numbered();
+                state.happen(wakers);
+                if finds_nobody {
                     // An error says that the descriptor is gone, and so is the registration.
                     let _ = source.set_armed(poller, event.key, side, false);
-                } else {
-                    *waiting -= state.waiters.len();
-                    *numbered -= state.waiters.numbered();
-                    state.waiters.take(wakers);
                 }
             }
             if error_only && poller.supports_edge() && matches!(source.mode, PollMode::Level) {

@@ -136,6 +136,7 @@ impl Runtime {
             let mut cx = Context::from_waker(&waker);
             result = loop {
                 if let Poll::Ready(output) = engine.poll_main(task, || future.as_mut().poll(&mut cx), Poll::is_ready) {
+                    engine.main_is_over();
                     break Ok(output);
                 }
                 if !engine.is_main_next()

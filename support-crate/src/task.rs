@@ -80,7 +80,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::task::Waker;
 use tasks::Tasks;
-pub(crate) use waker::{Message, has_ended};
+pub(crate) use waker::{Message, has_ended, tasks_first};
 
 /// What other threads know of an engine.
 pub(crate) type Remote = crate::remote::Remote<Message, polling::Poller>;

@@ -56,8 +56,10 @@ impl Sleep {
         self.deadline = Some(deadline);
         if let Some(key) = self.key.take() {
             let mut timers = self.engine.timers();
+            // A time that has passed comes after all that are due: a waker that sets it again and again lets others have their turn.
+            let due = deadline.max(self.engine.last_look());
             // One that has fired has called its waker: whoever that woke will poll this again.
-            self.key = timers.remove(key).map(|waker| timers.insert(self.deadline, waker));
+            self.key = timers.remove(key).map(|waker| timers.insert(Some(due), waker));
         }
     }
 

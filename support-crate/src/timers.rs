@@ -135,9 +135,14 @@ impl Timers {
         self.heap.first().map(|entry| entry.deadline)
     }
 
-    /// Takes the earliest timer out if it is due at `now` (IH4): its deadline, and the waker to call.
-    pub(crate) fn fire(&mut self, now: Instant) -> Option<(Instant, Option<Waker>)> {
-        if self.next_deadline()? > now {
+    /// How many were ever put in.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Takes the earliest timer out if it is due at `now` (IH4), and was among the first so many that were put in: its deadline, and the waker to call.
+    pub(crate) fn fire(&mut self, now: Instant, count: u64) -> Option<(Instant, Option<Waker>)> {
+        if self.next_deadline()? > now || self.heap[0].order > count {
             return None;
         }
         let Entry { deadline, key, .. } = self.heap[0];

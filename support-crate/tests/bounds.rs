@@ -6,7 +6,11 @@ mod common;
 
 use allocations::held;
 use common::{Keeps, SOON, poll, runtime, within};
-use std::task::Waker;
+use pinlab::Runtime;
+use std::future::{pending, poll_fn};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +33,82 @@ fn half_a_million_timers_that_were_armed_and_dropped_give_their_memory_back() {
         drop(sleeps);
         let left = held().0 - before;
         assert!(left < 64 << 10, "{left} of {armed} bytes are kept");
+    });
+}
+
+/// IK4. What is over leaves the queue, also if nobody drives the loop: a future that is ready at its first poll does not.
+#[test]
+fn what_was_queued_and_is_over_gives_its_memory_back_whoever_drives() {
+    let rounds = MANY / 10;
+    within(3 * SOON, move || {
+        let wakes_itself = || {
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Ready(())
+            })
+        };
+        let grown = |rt: &Runtime, mut round: Box<dyn FnMut()>| {
+            (0..rounds.min(1_000)).for_each(|_| round());
+            let before = held().0;
+            (0..rounds).for_each(|_| round());
+            let grown = held().0 - before;
+            rt.run_until_stalled();
+            grown
+        };
+        // Its waker is queued behind another one.
+        let rt = Rc::new(runtime());
+        drop(rt.spawn(pending::<()>()));
+        let here = rt.clone();
+        assert!(grown(&rt, Box::new(move || here.block_on(wakes_itself()))) < 16 << 10);
+        // A recording wants it in the queue; and is full.
+        rt.record();
+        (0..60_000).for_each(|_| rt.block_on(wakes_itself()));
+        let here = rt.clone();
+        assert!(cfg!(miri) || grown(&rt, Box::new(move || here.block_on(wakes_itself()))) < 16 << 10);
+        // Nothing is driven at all.
+        let here = rt.clone();
+        assert!(grown(&rt, Box::new(move || here.spawn(pending::<()>()).abort())) < 16 << 10);
+        // A waker that another thread gives back.
+        let rt = Rc::new(runtime());
+        let (here, place) = (rt.clone(), Arc::new(Mutex::new(None::<Waker>)));
+        let given = Arc::downgrade(&place);
+        let other = thread::spawn(move || {
+            while let Some(place) = given.upgrade() {
+                drop(place.lock().expect("no panic").take());
+                thread::yield_now();
+            }
+        });
+        let elsewhere = move || {
+            *place.lock().expect("no panic") = Some(here.block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone()))));
+            while place.lock().expect("no panic").is_some() {
+                thread::yield_now();
+            }
+        };
+        assert!(cfg!(miri) || grown(&rt, Box::new(elsewhere)) < 16 << 10);
+        other.join().expect("no panic");
+    });
+}
+
+/// A source that goes takes with it what is noted about it.
+#[cfg(all(unix, not(miri)))]
+#[test]
+fn sources_that_many_wait_for_and_that_go_leave_nothing() {
+    use futures::AsyncRead;
+    within(3 * SOON, || {
+        let rt = runtime();
+        let wakers: Vec<Waker> = (0..33).map(|_| pinlab::CountingWaker::new().waker()).collect();
+        let round = || {
+            let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("descriptors are left");
+            let source = pinlab::Async::new(&rt.handle(), ours).expect("it is watched by nobody else");
+            for waker in &wakers {
+                let mut cx = std::task::Context::from_waker(waker);
+                assert!(std::pin::Pin::new(&mut &source).poll_read(&mut cx, &mut [0]).is_pending());
+            }
+        };
+        round();
+        let before = held().0;
+        (0..10_000).for_each(|_| round());
+        assert!(held().0 - before < 16 << 10);
     });
 }
 

@@ -6,9 +6,10 @@
 mod common;
 
 use common::{Gate, SOON, runtime, within};
-use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
-use std::future::poll_fn;
+use futures::{AsyncRead, StreamExt};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::process::Command;
 use std::task::Poll;
 use std::thread;
@@ -62,6 +63,31 @@ fn a_runtime_that_was_asked_says_once_who_waits_and_who_could_wake_it() {
     {
         assert!(said.contains(part), "{part}\n{said}");
     }
+}
+
+/// The time in which there was a socket to wait for does not count, nor that of a poll.
+#[test]
+fn a_silence_begins_when_there_is_nothing_to_wait_for() {
+    if is_the_program() {
+        let rt = runtime();
+        rt.note_after(Some(Duration::from_millis(1_700)));
+        let (mut stream, _theirs) = common::tcp_pair(&rt.handle());
+        let mut receives = receives_after(Duration::from_millis(2_300));
+        let mut polls = 0;
+        let waits = poll_fn(|cx| {
+            polls += 1;
+            match polls {
+                1 => assert!(Pin::new(&mut stream).poll_read(cx, &mut [0]).is_pending()),
+                2 => thread::sleep(Duration::from_secs(1)), // it was woken to see whether it still reads, and does not
+                _ => {}
+            }
+            Pin::new(&mut receives).poll(cx)
+        });
+        assert_eq!(rt.block_on(waits), Ok(7));
+        return;
+    }
+    let said = said("a_silence_begins_when_there_is_nothing_to_wait_for", None);
+    assert!(!said.contains("pinlab"), "{said}");
 }
 
 /// The usual mistake: it has put its waker nowhere, and another one, which could still be woken, hides that from `Stalled`.

@@ -7,12 +7,12 @@ use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use pinlab::{Stalled, TcpListener, UdpSocket, yield_now};
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,6 +126,46 @@ fn a_task_whose_future_is_being_dropped_does_not_wait() {
         rt.run_until_stalled();
         task.abort();
         assert_eq!(listed.get(), 1, "the main future, and no other");
+    });
+}
+
+/// Wakers that the engine is about to drop are nobody's hope.
+#[test]
+fn wakers_of_a_source_that_is_being_dropped_are_no_hope() {
+    use futures::AsyncRead;
+    thread_local! {
+        static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
+        static STALLS: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Drives;
+    impl Wake for Drives {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Drives {
+        fn drop(&mut self) {
+            let rt = RT.take().expect("once");
+            assert_eq!(rt.try_block_on(pending::<()>()).expect_err("a stall").waiting().len(), 2);
+            STALLS.set(STALLS.get() + 1);
+        }
+    }
+    within(SOON, || {
+        let rt = Rc::new(runtime());
+        let (stream, _theirs) = common::tcp_pair(&rt.handle());
+        let stream = Rc::new(stream);
+        let waker = Waker::from(Arc::new(Drives));
+        assert!(Pin::new(&mut &*stream).poll_read(&mut Context::from_waker(&waker), &mut [0]).is_pending());
+        drop(waker); // the source has the last one
+        let weak = Rc::downgrade(&stream);
+        drop(rt.spawn(poll_fn(move |cx| {
+            if let Some(stream) = weak.upgrade() {
+                assert!(Pin::new(&mut &*stream).poll_read(cx, &mut [0]).is_pending());
+            }
+            Poll::<()>::Pending
+        })));
+        rt.run_until_stalled();
+        RT.set(Some(rt.clone()));
+        drop(stream);
+        assert_eq!(STALLS.get(), 1);
     });
 }
 

@@ -174,6 +174,37 @@ fn a_timer_may_be_dropped_reset_or_asked_by_another_of_the_batch_that_fires_it()
 
 /// A waker that drops the other timers of the batch while the batch fires.
 #[test]
+fn a_waker_that_sets_its_sleep_to_the_past_again_and_again_lets_others_have_their_turn() {
+    use std::sync::Arc;
+    use std::task::Wake;
+    thread_local! {
+        static SLEEP: RefCell<Option<Sleep>> = const { RefCell::new(None) };
+    }
+    struct Again;
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            let waker = Waker::from(self);
+            SLEEP.with_borrow_mut(|sleep| {
+                let Some(sleep) = sleep else { return };
+                let past = sleep.deadline().expect("it has one");
+                sleep.reset(past + 3600 * 1000 * MS);
+                assert!(poll(Pin::new(&mut *sleep), &waker).is_pending());
+                sleep.reset(past);
+            });
+        }
+    }
+    within(SOON, || {
+        let rt = runtime();
+        let mut sleep = rt.handle().sleep(5 * MS);
+        assert!(poll(Pin::new(&mut sleep), &Waker::from(Arc::new(Again))).is_pending());
+        SLEEP.set(Some(sleep));
+        let others = [rt.spawn(rt.handle().sleep(10 * MS)), rt.spawn(rt.handle().sleep(20 * MS))];
+        rt.block_on(futures::future::join_all(others));
+        SLEEP.set(None);
+    });
+}
+
+#[test]
 fn a_timers_wake_may_drop_the_timers_that_are_due_with_it() {
     use std::sync::Arc;
     thread_local! {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Gate, Keeps, SOON, Trace, runtime, within};
 use futures::channel::mpsc;
-use futures::{SinkExt, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, SinkExt, StreamExt};
 use pinlab::{JoinHandle, Source, TaskPhase, WakerPlace, What, yield_now};
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
@@ -453,6 +453,64 @@ fn a_recording_that_begins_inside_of_a_poll_knows_who_is_being_polled() {
     let by: Vec<_> = rt.trace().entries().iter().filter_map(|entry| spawner(entry.what)).collect();
     assert!(matches!(by[..], [Source::Task(_), Source::Outside]), "the second one is no longer by that task: {by:?}");
     drop(task);
+}
+
+#[test]
+fn a_recording_that_begins_after_a_wake_of_the_main_future_tells_of_the_next() {
+    let rt = runtime();
+    let mut polls = 0;
+    rt.block_on(poll_fn(|cx| {
+        polls += 1;
+        if polls == 2 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        rt.record();
+        cx.waker().wake_by_ref(); // from here on
+        Poll::Pending
+    }));
+    expect(&rt, &["wake #0 by #0 (queued already, or complete)", "poll #0 Ready"]);
+    assert_eq!(rt.stats().polls, 2, "it was woken twice, and polled once for that");
+}
+
+#[test]
+fn a_snapshot_after_the_last_poll_of_the_main_future_says_that_it_is_done() {
+    let rt = runtime();
+    rt.record();
+    rt.block_on(async {});
+    let trace = rt.trace();
+    let phases: Vec<_> = trace.snapshots()[0].tasks.iter().map(|task| task.phase).collect();
+    assert_eq!(phases, [pinlab::TaskPhase::Done]);
+}
+
+/// Which of them begins it does not matter to the others.
+#[test]
+fn a_recording_that_begins_in_a_waker_knows_that_a_socket_calls_the_next() {
+    thread_local! {
+        static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
+    }
+    struct Records;
+    impl Wake for Records {
+        fn wake(self: Arc<Self>) {
+            if let Some(rt) = RT.take() {
+                rt.record();
+            }
+        }
+    }
+    let rt = Rc::new(runtime());
+    RT.set(Some(rt.clone()));
+    let (stream, mut theirs) = common::tcp_pair(&rt.handle());
+    let stream = Rc::new(stream);
+    let records = Waker::from(Arc::new(Records));
+    assert!(Pin::new(&mut &*stream).poll_read(&mut Context::from_waker(&records), &mut [0]).is_pending());
+    let shared = stream.clone();
+    let reads = rt.spawn(async move { (&*shared).read(&mut [0]).await });
+    rt.run_until_stalled();
+    theirs.write_all(b"x").expect("loopback");
+    assert!(matches!(rt.block_on(reads), Ok(Ok(1))));
+    let entries = rt.trace();
+    let woken = entries.entries().iter().find_map(|entry| if let What::Woken { by, .. } = entry.what { Some(by) } else { None });
+    assert!(matches!(woken, Some(Source::Socket)), "{woken:?}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn any_number_of_waiters_settle_however_long_their_polls_take() {
     }
 }
 
-/// IS3. The hint is one for all: who asks whether it is still so must not take it away from others.
+/// IS3. Who asks whether there is something must not take it away from others.
 #[test]
 fn who_watches_a_source_and_does_not_read_starves_no_reader() {
     within(SOON, || {
@@ -154,6 +154,80 @@ fn an_operation_that_leaves_what_there_is_starves_no_reader() {
             assert_eq!(rt.block_on(got).expect("it does not panic"), 1);
         });
     }
+}
+
+/// IS3. Nobody who is gone is told of an event: so what was found by one that was polled once is no reason not to try. "Is there one now?"
+#[test]
+fn what_is_polled_once_and_given_up_sees_what_has_come_since() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let (ours, theirs) = (Async::new(&handle, socket()).expect("it is watched by nobody else"), socket());
+        let to = ours.get_ref().local_addr().expect("it is bound");
+        let receive = || ours.read_with(|socket| socket.recv(&mut [0; 8])).now_or_never();
+        assert!(receive().is_none(), "nothing is there");
+        theirs.send_to(b"x", to).expect("loopback");
+        rt.block_on(handle.sleep(20 * MILLISECOND));
+        assert_eq!(receive().expect("it has arrived").expect("loopback"), 1);
+
+        // The same with streams: after less than was asked for, too.
+        let (mut ours, mut theirs) = tcp_pair(&handle);
+        theirs.write_all(b"x").expect("loopback");
+        assert_eq!(rt.block_on(ours.read(&mut [0; 8])).expect("loopback"), 1);
+        assert!(ours.peek(&mut [0; 8]).now_or_never().is_none(), "nothing is there");
+        theirs.write_all(b"yz").expect("loopback");
+        rt.block_on(handle.sleep(20 * MILLISECOND));
+        assert_eq!(ours.peek(&mut [0; 8]).now_or_never().expect("it has arrived").expect("loopback"), 2);
+
+        let listener = TcpListener::bind(&handle, "127.0.0.1:0").expect("loopback");
+        assert!(listener.accept().now_or_never().is_none(), "nobody is there");
+        let _client = std::net::TcpStream::connect(listener.local_addr().expect("it is bound")).expect("loopback");
+        rt.block_on(handle.sleep(20 * MILLISECOND));
+        assert!(listener.accept().now_or_never().is_some(), "somebody is there");
+    });
+}
+
+/// Datagrams, whole or not at all: what does not fit is left where it is.
+#[cfg(unix)]
+struct Whole(std::net::UdpSocket);
+
+#[cfg(unix)]
+impl Read for &Whole {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let fits = self.0.peek(&mut [0; 64])? <= buf.len();
+        if fits { self.0.recv(buf) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Whole {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// IS3. Of two poll-style callers in one task the engine knows one.
+#[cfg(unix)]
+#[test]
+fn of_two_poll_style_readers_in_one_task_each_is_given_its_try() {
+    within(SOON, || {
+        let rt = runtime();
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let (ours, theirs) = (socket(), socket());
+        let to = ours.local_addr().expect("it is bound");
+        let source = Rc::new(Async::new(&rt.handle(), Whole(ours)).expect("it is watched by nobody else"));
+        let shared = source.clone();
+        let got = rt.spawn(async move {
+            let (mut small, mut large) = ([0; 1], [0; 16]);
+            let (mut first, mut second) = (&*shared, &*shared);
+            let both = futures::future::select(first.read(&mut small), second.read(&mut large)).await;
+            matches!(both, futures::future::Either::Right((Ok(4), _)))
+        });
+        rt.run_until_stalled(); // both wait
+        theirs.send_to(b"four", to).expect("loopback");
+        assert!(rt.block_on(got).expect("it does not panic"));
+    });
 }
 
 /// C33, for streams of connections, which withdraw when they are dropped.
@@ -600,10 +674,10 @@ fn readable_is_told_again_in_edge_mode() {
     });
 }
 
-/// In edge mode nobody says again that there is something: who has found it tells the others.
+/// In edge mode nobody says again that there is something.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_was_found_against_the_hint_is_told_to_all_in_edge_mode() {
+fn what_is_left_by_one_is_read_by_another_in_edge_mode() {
     within(SOON, || {
         let rt = runtime();
         let handle = rt.handle();
@@ -623,6 +697,55 @@ fn what_was_found_against_the_hint_is_told_to_all_in_edge_mode() {
         }
         rt.block_on(read).expect("all three are read");
         drop(ours);
+    });
+}
+
+/// IS3. What another one was told holds for that one: who begins later tries, for nobody will say it again.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_begins_after_an_edge_tries() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (ours, theirs, address) = rt.block_on(refused_once(&handle));
+        let ours = Rc::new(ours);
+        let watched = ours.clone();
+        drop(rt.spawn(async move { watched.read_with(|_| Err::<(), _>(std::io::ErrorKind::WouldBlock.into())).await }));
+        rt.run_until_stalled();
+        theirs.send_to(b"x", address).expect("loopback");
+        rt.block_on(handle.sleep(20 * MILLISECOND)); // the event has come, and one has said `WouldBlock`
+        let read = ours.read_with(|socket| socket.recv(&mut [0; 8]));
+        assert_eq!(rt.block_on(handle.timeout(SOON / 4, read)).expect("there is one").expect("a datagram"), 1);
+        drop(ours);
+    });
+}
+
+/// IF1. To clone a waker is foreign code: with it may come the event for which it was to wait.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_edge_that_comes_while_the_waker_is_cloned_is_not_lost() {
+    type World = (Rc<pinlab::Runtime>, std::net::UdpSocket, std::net::SocketAddr);
+    thread_local! {
+        static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+    }
+    within(SOON, || {
+        let rt = Rc::new(runtime());
+        let (ours, theirs, address) = rt.block_on(refused_once(&rt.handle()));
+        let ours = Rc::new(ours);
+        let shared = ours.clone();
+        let first = rt.spawn(async move { shared.read_with(|socket| socket.recv(&mut [0; 8])).await });
+        rt.run_until_stalled(); // it waits, so the side stays armed
+        WORLD.set(Some((rt.clone(), theirs, address)));
+        let counting = pinlab::CountingWaker::on_clone(|_| {
+            let Some((rt, theirs, to)) = WORLD.take() else { return };
+            theirs.send_to(b"1", to).expect("loopback");
+            theirs.send_to(b"2", to).expect("loopback");
+            rt.block_on(rt.handle().sleep(20 * MILLISECOND)); // the event: the first one takes its datagram
+        });
+        let waker = counting.waker();
+        let mut second = pin!(ours.read_with(|socket| socket.recv(&mut [0; 8])));
+        assert!(matches!(poll(second.as_mut(), &waker), std::task::Poll::Ready(Ok(1))), "it looks again");
+        assert!(first.is_finished());
     });
 }
 

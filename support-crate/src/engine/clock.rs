@@ -19,8 +19,8 @@ const LAG: Duration = Duration::from_millis(20);
 fn coarse() -> Option<Tick> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: FFI: it writes to the struct that it is given, nothing else.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
-    Some(Tick { seconds: time.tv_sec as u64, nanoseconds: time.tv_nsec as u32 })
+    let told = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    (told == 0).then_some(Tick { seconds: time.tv_sec as u64, nanoseconds: time.tv_nsec as u32 })
 }
 
 /// Elsewhere there is none.
@@ -51,7 +51,7 @@ pub(super) struct Clock {
     /// The last look: never later than now.
     now: Cell<Instant>,
     last_fetch: Cell<Instant>,
-    /// At so many polls, all who were queued at the last look at the sockets have been polled, or have left.
+    /// When so many have been polled, or have left the queue without that, all who were queued at the last look at the sockets have.
     end_of_round: Cell<u64>,
     /// What the task that is being polled may still do in a row; and which poll that is.
     budget: Cell<(u64, u32)>,
@@ -63,7 +63,8 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let (now, tick) = (Instant::now(), coarse().unwrap_or_default());
+        let tick = coarse().unwrap_or_default(); // first: what comes between the two does not make `horizon` early
+        let now = Instant::now();
         Self {
             polls: Cell::new(0),
             end_of_turn: Cell::new(TURN),
@@ -80,12 +81,6 @@ impl Clock {
     #[inline(always)]
     pub(super) fn count_poll(&self) {
         self.polls.set(self.polls.get() + 1);
-    }
-
-    /// One that was queued has left the queue without a poll: the round does not wait for its turn.
-    #[inline]
-    pub(super) fn skip_poll(&self) {
-        self.end_of_round.set(self.end_of_round.get().saturating_sub(1));
     }
 
     pub(super) fn polls(&self) -> u64 {
@@ -140,9 +135,9 @@ impl Clock {
     }
 
     /// Whether it is time to ask for events, and if so takes note that it is done. Not in the middle of a round: who is queued because of an event has
-    /// not yet read what the next look would report again.
-    pub(super) fn may_fetch(&self, now: Instant) -> bool {
-        let round_is_over = self.polls.get() >= self.end_of_round.get();
+    /// not yet read what the next look would report again. So many have left the queue without a poll.
+    pub(super) fn may_fetch(&self, now: Instant, skipped: u64) -> bool {
+        let round_is_over = self.polls.get() + skipped >= self.end_of_round.get();
         let due = round_is_over && now.saturating_duration_since(self.last_fetch.get()) >= IO_EVERY;
         if due {
             self.last_fetch.set(now);
@@ -150,9 +145,9 @@ impl Clock {
         due
     }
 
-    /// Events have been asked for; so many are queued now.
-    pub(super) fn begin_round(&self, queued: usize) {
-        self.end_of_round.set(self.polls.get() + queued as u64);
+    /// Events have been asked for; so many are queued now, and so many have left the queue without a poll.
+    pub(super) fn begin_round(&self, queued: usize, skipped: u64) {
+        self.end_of_round.set(self.polls.get() + queued as u64 + skipped);
     }
 
     /// Counts an operation; `false` when the task has had its share and should let others run.

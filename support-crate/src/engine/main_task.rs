@@ -31,6 +31,13 @@ impl Engine {
     #[cold]
     fn give_up_main(&self, main: TaskRef) {
         self.tasks.abort(&main);
+        self.read_inbox(); // the loop may not come to it: the next future may be ready at once, too
+    }
+
+    /// The main future has had its last poll.
+    #[inline(always)]
+    pub(crate) fn main_is_over(&self) {
+        self.at.set(Loop::MainIsOver);
     }
 
     /// Counts a poll of the main future, and records it if that is on.

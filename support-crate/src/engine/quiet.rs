@@ -115,6 +115,7 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) -> bool {
             let _at_work = engine.recorder().is_on().then(|| engine.recorder().at_work(By::Engine));
             let wakers = engine.reactor().take_anybody();
             wakers.into_iter().for_each(foreign::wake);
+            quiet.since.set(None); // the time with a socket to wait for does not count for a note
             return true;
         }
     } else if engine.tasks.is_queue_empty()

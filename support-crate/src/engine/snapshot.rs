@@ -1,6 +1,6 @@
 //! The engine's own state, put down for somebody to look at.
 
-use super::Engine;
+use super::{Engine, Loop};
 use crate::observe::recorder::By;
 use crate::observe::snapshot::{SideState, Snapshot, SourceState, TaskPhase, TaskState, TimerState, WakerPlace};
 use crate::task::state::Phase;
@@ -23,13 +23,14 @@ pub(super) fn take(engine: &Engine) -> Snapshot {
         if idle_main.as_ref() != Some(task) && !(task.is_main() && task.is_over()) {
             let phase = match task.phase() {
                 Phase::Polling => TaskPhase::Polled,
+                Phase::Idle if task.is_main() && engine.at.get() == Loop::MainIsOver => TaskPhase::Done,
                 Phase::Idle if current == Some(who.id) => TaskPhase::Polled, // the main one: its future is in `block_on`'s frame
                 Phase::Cancelling => TaskPhase::Cancelled,
                 Phase::Done | Phase::Empty => TaskPhase::Done,
                 Phase::Free | Phase::Idle if task.is_queued() => TaskPhase::Queued,
                 Phase::Free | Phase::Idle => TaskPhase::Waiting,
             };
-            let wakers = if task.is_over() { 0 } else { task.wakers() };
+            let wakers = if phase == TaskPhase::Done { 0 } else { task.wakers() };
             found.push((who, phase, task.address(), wakers, task.joiner()));
         }
         false

@@ -1,8 +1,9 @@
 //! A source that is watched by an engine: tries, else waits.
 
 use crate::foreign;
-use crate::reactor::{AsSource, Hint, RawSource, Side, Waiter};
+use crate::reactor::{AsSource, RawSource, Side, Waiter};
 use crate::runtime::Handle;
+use crate::task::tasks_first;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::fmt;
@@ -78,7 +79,8 @@ impl<T: AsSource> Async<T> {
     }
 
     fn leave(&mut self) {
-        let wakers = self.handle.engine().reactor().remove(self.key);
+        let mut wakers = self.handle.engine().reactor().remove(self.key);
+        tasks_first(&mut wakers);
         wakers.into_iter().for_each(foreign::discard);
     }
 
@@ -105,11 +107,10 @@ impl<T: AsSource> Async<T> {
     async fn ready(&self, side: Side) -> io::Result<()> {
         let before = self.handle.engine().reactor().ask_afresh(self.key, side)?; // the hint may be stale
         let waiting = Waiting::new(self, side);
-        std::future::poll_fn(|cx| {
-            if self.handle.engine().reactor().events(self.key, side) != before {
-                return Poll::Ready(Ok(()));
-            }
-            self.poll_wait(side, waiting.waiter, cx).map(Err)
+        std::future::poll_fn(|cx| match self.wait(side, waiting.waiter, before, cx) {
+            Ok(true) => Poll::Pending,
+            Ok(false) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
         })
         .await
     }
@@ -142,64 +143,60 @@ impl<T: AsSource> Async<T> {
         self.poll_as(side, Waiter::Anybody, None, cx, operation)
     }
 
-    /// The heart of it: tries while the side looks ready, waits when it does not. `tried` has the events that there had been when this waiter, if it has a number,
-    /// was last told `WouldBlock`: each later one gives it a try (IS3). Who has none and is not in the list has either been taken out by an event, or is new.
+    /// The heart of it: tries what is worth a try, and waits when it would block. Where `told` is, it has the events that there had been when this waiter was last
+    /// told `WouldBlock` (IS3).
     fn poll_as<R>(
         &self,
         side: Side,
         waiter: Waiter,
-        tried: Option<&Cell<u64>>,
+        told: Option<&Cell<Option<u64>>>,
         cx: &mut Context<'_>,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let engine = self.handle.engine();
         loop {
-            let (hint, events) = engine.reactor().hint(self.key, side);
-            let has_been_told = || match tried {
-                Some(tried) => tried.get() == events,
-                None => engine.reactor().knows(self.key, side, waiter, cx.waker()),
-            };
-            if hint == Hint::Less || hint == Hint::WouldBlock && has_been_told() {
-                return self.poll_wait(side, waiter, cx).map(Err);
-            }
-            if !engine.may_go_on() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            match operation(self.get_ref()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    tried.inspect(|tried| tried.set(events));
-                    // Or there has been an event meanwhile: an operation is foreign code, and may have driven the engine.
-                    if engine.reactor().would_block(self.key, side, events) {
-                        return self.poll_wait(side, waiter, cx).map(Err);
-                    }
+            let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, told.and_then(Cell::get));
+            if is_worth_a_try {
+                if !engine.may_go_on() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => {
-                    if hint == Hint::WouldBlock {
-                        engine.reactor().is_ready_after_all(self.key, side);
+                match operation(self.get_ref()) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        told.inspect(|told| told.set(Some(events)));
                     }
-                    return Poll::Ready(result);
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    result => return Poll::Ready(result),
                 }
+            }
+            match self.wait(side, waiter, events, cx) {
+                Ok(true) => return Poll::Pending,
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    /// Stores the waker. Ready only with an error.
-    fn poll_wait(&self, side: Side, waiter: Waiter, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// Waits for the event after so many; whether it has to. (Operations and wakers are foreign code: they may drive the engine, and with it comes an event.)
+    fn wait(&self, side: Side, waiter: Waiter, events: u64, cx: &mut Context<'_>) -> io::Result<bool> {
         let engine = self.handle.engine();
+        let has_come = || engine.reactor().events(self.key, side) != events;
+        if has_come() {
+            return Ok(false);
+        }
         if engine.reactor().knows(self.key, side, waiter, cx.waker()) {
-            return Poll::Pending;
+            return Ok(true);
         }
         let waker = cx.waker().clone(); // foreign code: before anything is borrowed
-        let armed = engine.reactor().arm(self.key, side);
-        if let Err(error) = armed {
-            return Poll::Ready(error);
+        if has_come() {
+            return Ok(false);
         }
-        let (former, displaced) = engine.reactor().store(self.key, side, waiter, waker);
-        foreign::discard(former);
+        engine.reactor().arm(self.key, side)?;
+        let (former, mut displaced) = engine.reactor().store(self.key, side, waiter, waker);
+        tasks_first(&mut displaced);
         displaced.into_iter().for_each(foreign::wake);
-        Poll::Pending
+        foreign::discard(former);
+        Ok(true)
     }
 
     /// For streams: what was read was less than was asked for.
@@ -214,18 +211,17 @@ pub(super) struct Waiting<'a, T: AsSource> {
     side: Side,
     waiter: Waiter,
     /// See [`Async::poll_as`].
-    tried: Cell<u64>,
+    told: Cell<Option<u64>>,
 }
 
 impl<'a, T: AsSource> Waiting<'a, T> {
     pub(super) fn new(source: &'a Async<T>, side: Side) -> Self {
-        let mut reactor = source.handle.engine().reactor();
-        let (waiter, tried) = (reactor.next_waiter(), Cell::new(reactor.events(source.key, side)));
-        Self { source, side, waiter, tried }
+        let waiter = source.handle.engine().reactor().next_waiter();
+        Self { source, side, waiter, told: Cell::new(None) }
     }
 
     pub(super) fn poll_with<R>(&self, cx: &mut Context<'_>, operation: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
-        self.source.poll_as(self.side, self.waiter, Some(&self.tried), cx, operation)
+        self.source.poll_as(self.side, self.waiter, Some(&self.told), cx, operation)
     }
 
     async fn operate<R>(self, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {

@@ -57,7 +57,7 @@ impl EventBuffer {
 
 /// On Linux, `polling` 3.11 makes five system calls a wait: it sets a timer's descriptor, arms it, waits, clears its notification
 /// and arms that. Here it is one, on the same epoll instance. The events carry `polling`'s keys, as its documentation of
-/// [`Event::key`] and its `AsFd` suggest but do not promise: the version is pinned, and a test watches it.
+/// [`Event::key`] and its `AsFd` suggest but do not promise: this project's `Cargo.lock` holds the version, and a test watches it.
 #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
 mod linux {
     use super::{Duration, EVENTS, Event, Poller, io};

@@ -4,6 +4,7 @@ use super::waiters::Waiters;
 use super::{BorrowedSource, RawSource, Side};
 use polling::{Event, PollMode, Poller};
 use std::io;
+use std::task::Waker;
 
 /// A source as the poller knows it.
 pub(super) struct Source {
@@ -12,25 +13,47 @@ pub(super) struct Source {
     pub(super) sides: [SideState; 2],
 }
 
-/// What the last who tried has found (IS3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Hint {
-    /// Nothing to the contrary, since the last event.
-    #[default]
-    Ready,
-    /// It would block.
-    WouldBlock,
-    /// Less than was asked for.
-    Less,
-}
-
 #[derive(Default)]
 pub(super) struct SideState {
-    pub(super) hint: Hint,
+    /// A stream socket gave less than was asked for: it has no more for anybody, until the next event (IS3).
+    exhausted: bool,
     pub(super) armed: bool,
     /// How many events there have been.
     pub(super) events: u64,
     pub(super) waiters: Waiters,
+}
+
+impl SideState {
+    /// Whether an operation is worth a try by somebody who was last told `WouldBlock` after so many events (IS3).
+    #[inline]
+    pub(super) fn is_worth_a_try(&self, told: Option<u64>) -> bool {
+        !self.exhausted && told != Some(self.events)
+    }
+
+    /// There is no more for now. Only who waits learns when that changes, so who is told so has to wait, or the next one tries.
+    #[inline]
+    pub(super) fn exhaust(&mut self) {
+        self.exhausted = true;
+    }
+
+    /// An event: moves the wakers of all who wait to `wakers`.
+    pub(super) fn happen(&mut self, wakers: &mut Vec<Waker>) {
+        self.exhausted = false;
+        self.events += 1;
+        self.waiters.take(wakers);
+    }
+
+    /// Somebody has left without an event.
+    pub(super) fn someone_left(&mut self) {
+        if self.waiters.is_empty() {
+            self.exhausted = false; // if nobody waits, nobody may ask the system when there is more
+        }
+    }
+
+    /// Whether it counts as ready: somebody who tried would not have to wait, as far as is known.
+    pub(super) fn looks_ready(&self) -> bool {
+        !self.exhausted && self.waiters.is_empty()
+    }
 }
 
 impl Source {

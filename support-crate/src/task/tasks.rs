@@ -13,6 +13,8 @@
 //! * **IK2** Once the engine is closing, a task that is spawned is cancelled at once.
 //! * **IK3** Tasks are polled in the order of their wakes. The main one, when it is woken while nobody is queued, is not put into the queue but
 //!   marked as ready: it is then the first. That is what a main future costs that wakes itself.
+//! * **IK4** Of the queued tasks no more than half, but for a few, have been aborted: each keeps its memory as long as it is queued, and it may be long before the
+//!   loop takes it out.
 
 use super::join::JoinHandle;
 use super::memory::Memory;
@@ -31,6 +33,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::task::{Context, Waker};
 
+/// So many may be queued that are over, without a look (IK4).
+const FEW: usize = 32;
+
 /// The half of an engine that its tasks reach.
 #[derive(Debug)]
 pub(crate) struct Tasks {
@@ -45,6 +50,10 @@ pub(crate) struct Tasks {
     /// How many join handles are being awaited.
     joiners: Cell<isize>,
     closing: Cell<bool>,
+    /// How many were queued when they were aborted, since the queue was last looked through (IK4).
+    aborted: Cell<usize>,
+    /// How many have left the queue without a poll.
+    skipped: Cell<u64>,
     last_id: Cell<u64>,
     pub(crate) recorder: Recorder,
 }
@@ -60,6 +69,8 @@ impl Tasks {
             memory: RefCell::default(),
             joiners: Cell::new(0),
             closing: Cell::new(false),
+            aborted: Cell::new(0),
+            skipped: Cell::new(0),
             last_id: Cell::new(0),
             recorder: Recorder::default(),
         })
@@ -132,7 +143,7 @@ impl Tasks {
     /// Puts a task that was woken at the back of the queue, once. By whom, if not by what is going on here.
     #[inline(always)]
     pub(crate) fn wake(&self, task: &TaskRef, by: Option<By>) {
-        if task.is_main() && self.wake_main(task) {
+        if task.is_main() && self.wake_main(task, by) {
             return;
         }
         let fresh = self.enqueue(task);
@@ -150,15 +161,19 @@ impl Tasks {
 
     /// Whether the main task is marked as ready, or was already (IK3). A recording wants it in the queue.
     #[inline(always)]
-    fn wake_main(&self, task: &TaskRef) -> bool {
+    fn wake_main(&self, task: &TaskRef, by: Option<By>) -> bool {
         if task.phase() != Phase::Idle {
             return false; // of an earlier `block_on`: another one may be ready
         }
-        let first = self.queue.is_empty() && !self.recorder.is_on();
-        if first {
+        if self.queue.is_empty() && !self.recorder.is_on() {
             self.main_ready.set(true);
+            return true;
         }
-        first || self.main_ready.get()
+        let is_ready = self.main_ready.get();
+        if is_ready && self.recorder.is_on() {
+            self.record_wake(task, by, false); // it was marked before the recording began
+        }
+        is_ready
     }
 
     #[inline(always)]
@@ -194,6 +209,34 @@ impl Tasks {
         self.queue.len() + usize::from(self.main_ready.get())
     }
 
+    /// One has left the queue without a poll.
+    #[inline]
+    pub(crate) fn skip(&self) {
+        self.skipped.set(self.skipped.get() + 1);
+    }
+
+    /// How many have left the queue without a poll.
+    #[inline]
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped.get()
+    }
+
+    /// A queued one will not be polled any more: if that is so of many, they are taken out (IK4).
+    #[cold]
+    fn look_through_queue(&self) {
+        let (aborted, queued) = (self.aborted.get() + 1, self.queue.len());
+        if aborted < FEW.max(queued / 2) {
+            return self.aborted.set(aborted);
+        }
+        self.aborted.set(0);
+        for _ in 0..queued {
+            match self.pop() {
+                Some(task) if matches!(task.phase(), Phase::Idle | Phase::Polling) => drop(self.enqueue(&task)),
+                _ => self.skip(),
+            }
+        }
+    }
+
     // ---- poll, abort, end ------------------------------------------------------------------------------------
 
     /// Polls a task that was taken from the queue; whether it was ready, or `None` if there was nothing to poll.
@@ -227,7 +270,11 @@ impl Tasks {
 
     /// Drops the future now, or right after the poll that is going on. Nothing if it is over, or is being dropped.
     pub(crate) fn abort(&self, task: &TaskRef) {
-        if task.header().state.begin_cancel() {
+        let state = &task.header().state;
+        if state.begin_cancel() {
+            if state.is_queued() {
+                self.look_through_queue();
+            }
             // SAFETY: IK1: the engine's thread; IT6: the phase is `Cancelling`, and it was not before.
             unsafe { (task.header().vtable.cancel)(task.0) };
             self.end(task);

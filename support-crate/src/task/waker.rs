@@ -79,6 +79,12 @@ pub(crate) fn has_ended(waker: &Waker) -> bool {
     }
 }
 
+/// Those of tasks first: to call or to drop them runs nothing foreign. So when that of somebody else drives the engine, no task looks as if somebody were
+/// about to wake it.
+pub(crate) fn tasks_first(wakers: &mut [Waker]) {
+    wakers.sort_by_key(|waker| !is_of_task(waker));
+}
+
 /// Turns a task's waker into the reference that it is.
 pub(super) fn into_task(waker: Waker) -> Result<TaskRef, Waker> {
     if is_of_task(&waker) { Ok(owned(ManuallyDrop::new(waker).data())) } else { Err(waker) }
