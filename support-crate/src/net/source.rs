@@ -105,7 +105,7 @@ impl<T: AsSource> Async<T> {
     }
 
     async fn ready(&self, side: Side) -> io::Result<()> {
-        let before = self.handle.engine().reactor().ask_afresh(self.key, side)?; // the hint may be stale
+        let before = self.handle.engine().reactor().ask_afresh(self.key, side)?; // an earlier event may have been read away
         let waiting = Waiting::new(self, side);
         std::future::poll_fn(|cx| match self.wait(side, waiting.waiter, before, cx) {
             Ok(true) => Poll::Pending,
