@@ -65,10 +65,12 @@ pub(crate) struct Engine {
 enum Loop {
     Stopped,
     Runs,
-    /// It runs, and the main future is being polled, or dropped before its end.
+    /// It runs, and the main future is being polled.
     Main,
-    /// It runs, and the main future has had its last poll.
+    /// It runs, and the main future has had its last poll: it is done, or has panicked.
     MainIsOver,
+    /// It runs, and the main future is being dropped, unfinished: a stall.
+    MainIsCancelled,
 }
 
 /// The loop is running; at the end of the scope it no longer is, also when a panic unwinds through it (IE2).
@@ -146,10 +148,16 @@ impl Engine {
         self.clock.has_passed(instant)
     }
 
-    /// Counts something that a task did without having to wait; `false` when it has had its share and should let others run.
+    /// Whether a task may go on with what it does without having to wait; `false` when it has done its share and should let others run.
     #[inline]
     pub(crate) fn may_go_on(&self) -> bool {
         self.clock.may_go_on()
+    }
+
+    /// A task has done something without having to wait: that is a part of its share.
+    #[inline]
+    pub(crate) fn has_done(&self) {
+        self.clock.has_done();
     }
 
     // ---- the loop --------------------------------------------------------------------------------------------
@@ -322,6 +330,9 @@ impl Engine {
                 let now = self.clock.look();
                 if deadline <= now {
                     self.fire_timers(now);
+                    if self.tasks.is_queue_empty() {
+                        self.fetch_ready_events(); // who is due again and again, and wakes nobody, must not keep it from the sockets
+                    }
                     return Ok(());
                 }
                 Some(deadline - now)

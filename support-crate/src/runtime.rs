@@ -133,15 +133,16 @@ impl Runtime {
         let result;
         {
             let mut future = pin!(future);
+            let _polls = engine.main_polls(); // ends before the future is dropped
             let mut cx = Context::from_waker(&waker);
             result = loop {
                 if let Poll::Ready(output) = engine.poll_main(task, || future.as_mut().poll(&mut cx), Poll::is_ready) {
-                    engine.main_is_over();
                     break Ok(output);
                 }
                 if !engine.is_main_next()
                     && let Err(stalled) = engine.run_until_woken(task)
                 {
+                    engine.main_is_cancelled();
                     break Err(stalled.blocked_at(Location::caller()));
                 }
             };

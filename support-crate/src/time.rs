@@ -88,6 +88,7 @@ impl Future for Sleep {
                 cx.waker().wake_by_ref(); // sleeps of no length, one after the other: let others run
                 return Poll::Pending;
             }
+            this.engine.has_done();
             this.cancel();
             return Poll::Ready(());
         }

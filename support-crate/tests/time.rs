@@ -200,6 +200,16 @@ fn a_waker_that_sets_its_sleep_to_the_past_again_and_again_lets_others_have_thei
         SLEEP.set(Some(sleep));
         let others = [rt.spawn(rt.handle().sleep(10 * MS)), rt.spawn(rt.handle().sleep(20 * MS))];
         rt.block_on(futures::future::join_all(others));
+        if !cfg!(miri) {
+            let (stream, mut theirs) = common::tcp_pair(&rt.handle());
+            let helper = std::thread::spawn(move || {
+                std::thread::sleep(20 * MS);
+                std::io::Write::write_all(&mut theirs, b"x").expect("loopback");
+                theirs
+            });
+            assert_eq!(rt.block_on(stream.peek(&mut [0; 8])).expect("loopback"), 1);
+            helper.join().expect("no panic");
+        }
         SLEEP.set(None);
     });
 }

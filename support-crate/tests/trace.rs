@@ -4,7 +4,7 @@ mod common;
 
 use common::{Gate, Keeps, SOON, Trace, runtime, within};
 use futures::channel::mpsc;
-use futures::{AsyncRead, AsyncReadExt, SinkExt, StreamExt};
+use futures::{AsyncRead, SinkExt, StreamExt};
 use pinlab::{JoinHandle, Source, TaskPhase, WakerPlace, What, yield_now};
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
@@ -480,7 +480,57 @@ fn a_snapshot_after_the_last_poll_of_the_main_future_says_that_it_is_done() {
     rt.block_on(async {});
     let trace = rt.trace();
     let phases: Vec<_> = trace.snapshots()[0].tasks.iter().map(|task| task.phase).collect();
-    assert_eq!(phases, [pinlab::TaskPhase::Done]);
+    assert_eq!(phases, [TaskPhase::Done]);
+}
+
+/// Where the future given to `block_on` is, only its frame knows.
+#[test]
+fn a_snapshot_tells_what_becomes_of_the_main_future() {
+    thread_local! {
+        static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
+        static SEEN: RefCell<Vec<(Vec<usize>, TaskPhase)>> = const { RefCell::new(Vec::new()) };
+    }
+    fn look() {
+        let rt = RT.with_borrow(|rt| rt.clone().expect("set"));
+        let snapshot = rt.snapshot();
+        SEEN.with_borrow_mut(|seen| seen.push((snapshot.queue.clone(), snapshot.tasks[0].phase)));
+        rt.stop_recording();
+    }
+    struct Looks;
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            look();
+        }
+    }
+    struct Woken;
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            look();
+        }
+    }
+    fn keeps(looks: Looks, end: impl Fn() -> Poll<()>) -> impl Future<Output = ()> {
+        poll_fn(move |_| {
+            let _ = &looks;
+            end()
+        })
+    }
+    let rt = Rc::new(runtime());
+    RT.set(Some(rt.clone()));
+    rt.block_on(keeps(Looks, || Poll::Ready(())));
+    assert!(rt.try_block_on(keeps(Looks, || Poll::Pending)).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| rt.block_on(keeps(Looks, || panic!("on purpose"))))).is_err());
+    let ends = [TaskPhase::Done, TaskPhase::Cancelled, TaskPhase::Done].map(|phase| (vec![], phase));
+    assert_eq!(SEEN.take(), ends);
+    // Woken while nobody is queued, it is in no queue, and the first all the same.
+    let mut sleep = Box::pin(rt.handle().sleep(Duration::from_millis(5)));
+    assert!(common::poll(sleep.as_mut(), &Waker::from(Arc::new(Woken))).is_pending());
+    rt.block_on(async {
+        while SEEN.with_borrow(|seen| seen.is_empty()) {
+            yield_now().await;
+        }
+    });
+    assert_eq!(SEEN.take(), [(vec![0], TaskPhase::Queued)]);
+    RT.set(None);
 }
 
 /// Which of them begins it does not matter to the others.
@@ -497,20 +547,31 @@ fn a_recording_that_begins_in_a_waker_knows_that_a_socket_calls_the_next() {
             }
         }
     }
-    let rt = Rc::new(runtime());
-    RT.set(Some(rt.clone()));
-    let (stream, mut theirs) = common::tcp_pair(&rt.handle());
-    let stream = Rc::new(stream);
-    let records = Waker::from(Arc::new(Records));
-    assert!(Pin::new(&mut &*stream).poll_read(&mut Context::from_waker(&records), &mut [0]).is_pending());
-    let shared = stream.clone();
-    let reads = rt.spawn(async move { (&*shared).read(&mut [0]).await });
-    rt.run_until_stalled();
-    theirs.write_all(b"x").expect("loopback");
-    assert!(matches!(rt.block_on(reads), Ok(Ok(1))));
-    let entries = rt.trace();
-    let woken = entries.entries().iter().find_map(|entry| if let What::Woken { by, .. } = entry.what { Some(by) } else { None });
-    assert!(matches!(woken, Some(Source::Socket)), "{woken:?}");
+    for by_the_engine in [false, true] {
+        let rt = Rc::new(runtime());
+        RT.set(Some(rt.clone()));
+        let (stream, mut theirs) = common::tcp_pair(&rt.handle());
+        let stream = Rc::new(stream);
+        let records = Waker::from(Arc::new(Records));
+        assert!(Pin::new(&mut &*stream).poll_read(&mut Context::from_waker(&records), &mut [0]).is_pending());
+        let shared = stream.clone();
+        let mut polls = 0;
+        let reads = rt.spawn(poll_fn(move |cx| {
+            polls += 1;
+            let read = Pin::new(&mut &*shared).poll_read(cx, &mut [0]);
+            if polls == 1 { read.map(drop) } else { Poll::Ready(()) }
+        }));
+        rt.run_until_stalled();
+        if !by_the_engine {
+            theirs.write_all(b"x").expect("loopback");
+        } // else it asks after a second who still waits
+        assert!(rt.block_on(reads).is_ok());
+        let entries = rt.trace();
+        let woken =
+            entries.entries().iter().find_map(|entry| if let What::Woken { by, .. } = entry.what { Some(by) } else { None });
+        let is_so = if by_the_engine { matches!(woken, Some(Source::Engine)) } else { matches!(woken, Some(Source::Socket)) };
+        assert!(is_so, "{woken:?}");
+    }
 }
 
 #[test]

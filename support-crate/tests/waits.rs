@@ -230,6 +230,39 @@ fn of_two_poll_style_readers_in_one_task_each_is_given_its_try() {
     });
 }
 
+/// What would block is none of the 128 things that a poll may do: however many are asked, each is given its try, and the engine sleeps.
+#[cfg(unix)]
+#[test]
+fn any_number_of_idle_sources_are_read_in_one_task() {
+    const MANY: usize = 200;
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let pair = || std::os::unix::net::UnixStream::pair().expect("descriptors are left");
+        let watched = |(ours, theirs)| (Async::new(&handle, ours).expect("it is watched by nobody else"), theirs);
+        let (mut ours, mut theirs): (Vec<_>, Vec<_>) = (0..MANY).map(|_| watched(pair())).unzip();
+        let mut bytes = [[0; 1]; MANY];
+        let reads = ours.iter_mut().zip(&mut bytes).map(|(source, byte)| source.read(byte));
+        let mut read = futures::future::select_all(reads);
+        let before = rt.stats().polls;
+        assert!(rt.block_on(handle.timeout(100 * MILLISECOND, &mut read)).is_err(), "nothing is there");
+        assert!(rt.stats().polls - before < 10, "{} polls for nothing", rt.stats().polls - before);
+        theirs[128].write_all(b"x").expect("it is open");
+        assert_eq!(rt.block_on(read).1, 128);
+
+        // "Is there one now?", of each.
+        theirs[128].write_all(b"x").expect("it is open");
+        rt.block_on(handle.sleep(20 * MILLISECOND));
+        let found = rt.block_on(async {
+            let try_one = |source: &Async<std::os::unix::net::UnixStream>| {
+                source.read_with(|mut source| source.read(&mut [0; 1])).now_or_never().is_some()
+            };
+            ours.iter().position(try_one)
+        });
+        assert_eq!(found, Some(128));
+    });
+}
+
 /// C33, for streams of connections, which withdraw when they are dropped.
 #[test]
 fn any_number_of_tasks_wait_for_connections_and_those_who_leave_are_forgotten() {
@@ -768,6 +801,33 @@ fn what_is_there_can_be_read_when_the_runtime_is_gone() {
         drop(theirs);
         std::thread::sleep(20 * MILLISECOND);
         assert_eq!(pinlab::block_on(ours.read(&mut bytes)).expect("the end"), 0);
+    });
+}
+
+/// Tasks of another runtime are woken first: then no foreign waker finds one that looks as if somebody were about to wake it.
+#[test]
+fn a_waker_that_is_called_for_a_runtime_that_is_gone_may_drive_another_one() {
+    thread_local! {
+        static THERE: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
+    }
+    struct Drives;
+    impl std::task::Wake for Drives {
+        fn wake(self: std::sync::Arc<Self>) {
+            let there = THERE.take().expect("once");
+            assert!(there.try_block_on(pending::<()>()).is_err(), "nobody can wake it");
+        }
+    }
+    within(SOON, || {
+        let (here, there) = (runtime(), Rc::new(runtime()));
+        let mut sleep = pin!(here.handle().sleep(Duration::from_secs(3600)));
+        assert!(poll(sleep.as_mut(), &Waker::from(std::sync::Arc::new(Drives))).is_pending());
+        let (mut stream, _theirs) = tcp_pair(&here.handle());
+        let reader = there.spawn(async move { stream.read(&mut [0; 4]).await.map_err(|error| error.kind()) });
+        there.run_until_stalled();
+        THERE.set(Some(there.clone()));
+        drop(here);
+        assert!(THERE.take().is_none(), "it was called");
+        assert!(reader.is_finished());
     });
 }
 

@@ -150,14 +150,28 @@ impl Clock {
         self.end_of_round.set(self.polls.get() + queued as u64 + skipped);
     }
 
-    /// Counts an operation; `false` when the task has had its share and should let others run.
+    /// What the task that is being polled may still do.
     #[inline]
-    pub(super) fn may_go_on(&self) -> bool {
-        let left = match self.budget.get() {
+    fn left(&self) -> u32 {
+        match self.budget.get() {
             (poll, left) if poll == self.polls.get() => left,
             _ => BUDGET,
-        };
-        self.budget.set((self.polls.get(), if left == 0 { BUDGET } else { left - 1 }));
-        left > 0
+        }
+    }
+
+    /// Whether the task may go on; `false`, once, when it has done its share and should let others run.
+    #[inline]
+    pub(super) fn may_go_on(&self) -> bool {
+        let may = self.left() > 0;
+        if !may {
+            self.budget.set((self.polls.get(), BUDGET)); // who is polled by hand goes on after that
+        }
+        may
+    }
+
+    /// It has done something without having to wait.
+    #[inline]
+    pub(super) fn has_done(&self) {
+        self.budget.set((self.polls.get(), self.left().saturating_sub(1)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Engine, Loop};
 use crate::foreign;
-use crate::task::has_ended;
+use crate::task::{has_ended, tasks_first};
 use std::rc::Rc;
 
 impl Engine {
@@ -38,6 +38,7 @@ impl Engine {
         self.reactor.borrow_mut().close();
         self.tasks.let_go();
         // Tasks of another engine wait here, too. They are to find that this one is gone.
+        tasks_first(&mut others);
         others.into_iter().for_each(foreign::wake_and_discard);
         std::mem::forget(whole);
     }

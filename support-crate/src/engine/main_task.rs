@@ -3,6 +3,16 @@
 use super::{Engine, Loop};
 use crate::task::TaskRef;
 
+/// See [`Engine::main_polls`].
+pub(crate) struct MainPolls<'a>(&'a Engine);
+
+impl Drop for MainPolls<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.main_is_over();
+    }
+}
+
 impl Engine {
     /// A task to stand for a future given to `block_on`, whose type has this name. The loop is running, so nobody else has it.
     #[inline]
@@ -34,10 +44,23 @@ impl Engine {
         self.read_inbox(); // the loop may not come to it: the next future may be ready at once, too
     }
 
-    /// The main future has had its last poll.
+    /// The main future has stalled: it is dropped now.
+    #[cold]
+    pub(crate) fn main_is_cancelled(&self) {
+        self.at.set(Loop::MainIsCancelled);
+    }
+
+    /// The main future is polled until the end of this scope, also by a panic, and is dropped then.
     #[inline(always)]
-    pub(crate) fn main_is_over(&self) {
-        self.at.set(Loop::MainIsOver);
+    pub(crate) fn main_polls(&self) -> MainPolls<'_> {
+        MainPolls(self)
+    }
+
+    #[inline(always)]
+    pub(super) fn main_is_over(&self) {
+        if self.at.get() == Loop::Main {
+            self.at.set(Loop::MainIsOver);
+        }
     }
 
     /// Counts a poll of the main future, and records it if that is on.

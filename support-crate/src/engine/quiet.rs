@@ -112,9 +112,11 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) -> bool {
     if sockets {
         if lasts >= LOOK_AFTER && !quiet.has_looked() {
             quiet.looked.set(quiet.happened.get());
-            let _at_work = engine.recorder().is_on().then(|| engine.recorder().at_work(By::Engine));
             let wakers = engine.reactor().take_anybody();
-            wakers.into_iter().for_each(foreign::wake);
+            for waker in wakers {
+                let _at_work = engine.recorder().is_on().then(|| engine.recorder().at_work(By::Engine));
+                foreign::wake(waker);
+            }
             quiet.since.set(None); // the time with a socket to wait for does not count for a note
             return true;
         }

@@ -13,8 +13,8 @@ struct Recorded<'a> {
 
 impl Drop for Recorded<'_> {
     fn drop(&mut self) {
-        if self.done && self.engine.at.get() == Loop::Main {
-            self.engine.main_is_over();
+        if self.done {
+            self.engine.main_is_over(); // if it is its poll
         }
         self.engine.recorder().end_work();
         self.engine.recorder().record(Step::End { done: self.done });
@@ -26,7 +26,7 @@ impl Engine {
     /// Begins to record, afresh. Inside of a poll, what happens from here on is that task's work.
     pub(crate) fn record(&self) {
         if !self.recorder().is_on() {
-            let polls_main = matches!(self.at.get(), Loop::Main | Loop::MainIsOver);
+            let polls_main = matches!(self.at.get(), Loop::Main | Loop::MainIsOver | Loop::MainIsCancelled);
             let is_at_work = |task: &TaskRef| if task.is_main() { polls_main && task.waits() } else { task.is_driven() };
             let mut by = By::Outside;
             self.tasks.any(|task| {

@@ -18,13 +18,20 @@ pub(super) fn take(engine: &Engine) -> Snapshot {
     // First the numbers, by what their wakers point to.
     let mut numbers = BTreeMap::new();
     let (mut found, mut tasks) = (Vec::new(), Vec::new());
+    let mut first = None; // the main task, where it is the next to be polled (IK3)
     engine.tasks.any(|task| {
         let who = task.who();
         if idle_main.as_ref() != Some(task) && !(task.is_main() && task.is_over()) {
+            let is_first = task.is_main() && !task.is_over() && engine.tasks.is_main_ready();
+            if is_first {
+                first = Some(task.address());
+            }
             let phase = match task.phase() {
                 Phase::Polling => TaskPhase::Polled,
                 Phase::Idle if task.is_main() && engine.at.get() == Loop::MainIsOver => TaskPhase::Done,
+                Phase::Idle if task.is_main() && engine.at.get() == Loop::MainIsCancelled => TaskPhase::Cancelled,
                 Phase::Idle if current == Some(who.id) => TaskPhase::Polled, // the main one: its future is in `block_on`'s frame
+                Phase::Idle if is_first => TaskPhase::Queued,
                 Phase::Cancelling => TaskPhase::Cancelled,
                 Phase::Done | Phase::Empty => TaskPhase::Done,
                 Phase::Free | Phase::Idle if task.is_queued() => TaskPhase::Queued,
@@ -79,7 +86,7 @@ pub(super) fn take(engine: &Engine) -> Snapshot {
         })
         .collect();
     tasks.sort_by_key(|state| state.task);
-    let mut queue = Vec::new();
+    let mut queue: Vec<_> = first.and_then(number).into_iter().collect();
     engine.tasks.for_each_queued(|task| queue.extend(number(task.address())));
     let (at, entries) = recorder.now();
     Snapshot { at, entries, queue, tasks, timers: timers.collect(), sources }

@@ -166,7 +166,10 @@ impl<T: AsSource> Async<T> {
                         told.inspect(|told| told.set(Some(events)));
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    result => return Poll::Ready(result),
+                    result => {
+                        engine.has_done();
+                        return Poll::Ready(result);
+                    }
                 }
             }
             match self.wait(side, waiter, events, cx) {

@@ -192,6 +192,11 @@ impl Tasks {
         self.main_ready.get() && self.main_ready.replace(false)
     }
 
+    /// Whether the main future is the next to be polled, before all who are queued.
+    pub(crate) fn is_main_ready(&self) -> bool {
+        self.main_ready.get()
+    }
+
     /// The next task to be polled.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<TaskRef> {
