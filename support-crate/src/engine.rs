@@ -123,6 +123,12 @@ impl Engine {
         self.clock.polls()
     }
 
+    /// The poll that is going on. Where futures are polled by hand, or by another executor, the engine does not know one poll from the next: then there is none.
+    #[inline]
+    pub(crate) fn this_poll(&self) -> Option<u64> {
+        (self.at.get() != Loop::Stopped).then(|| self.clock.polls())
+    }
+
     pub(crate) fn parks(&self) -> u64 {
         self.parks.get()
     }
@@ -227,7 +233,7 @@ impl Engine {
     #[inline]
     fn poll_task(&self, task: TaskRef) {
         if task.phase() != Phase::Idle {
-            return self.tasks.skip(); // it is over, or being dropped
+            return; // it is over, or being dropped
         }
         self.clock.count_poll();
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
@@ -259,7 +265,7 @@ impl Engine {
         }
         let now = self.clock.look();
         self.fire_timers(now);
-        if sockets && self.clock.may_fetch(now, self.tasks.skipped()) {
+        if sockets && self.clock.may_fetch(now, self.tasks.is_round_over()) {
             self.fetch_events(Some(Duration::ZERO));
         }
     }
@@ -276,10 +282,10 @@ impl Engine {
     }
 
     fn fire_timers(&self, now: Instant) {
-        let count = self.timers.borrow().count(); // a waker may put others in that are due: those come next time, for others have their turn first
+        self.timers.borrow_mut().gather();
         loop {
             // One at a time, and not borrowed while it wakes (IF1): what is woken may drop other timers of the batch.
-            let Some((deadline, waker)) = self.timers.borrow_mut().fire(now, count) else { return };
+            let Some((deadline, waker)) = self.timers.borrow_mut().fire(now) else { return };
             self.quiet.end();
             let at_work = self.recorder().is_on().then(|| {
                 self.recorder().record(Step::Timer { late: now - deadline });
@@ -317,7 +323,7 @@ impl Engine {
             self.quiet.end();
         }
         self.spare_wakers.set(wakers);
-        self.clock.begin_round(self.tasks.queued(), self.tasks.skipped());
+        self.tasks.begin_round();
     }
 
     /// The queue is empty: sleep until that may have changed.

@@ -26,7 +26,7 @@
 //! * **IS3** Each event gives each waiter a try. What one is told holds for that one alone, since an operation may say `WouldBlock` for reasons of its own: each
 //!   waiter that has a number remembers after how many events it was told so, is not tried again before the next one, and has been told nothing when it
 //!   begins; one without a number always tries. For all of a side holds only that a stream socket in level mode gave less than was asked for: it has no more for
-//!   anybody until the next event, as long as somebody waits for that. A try may be in vain.
+//!   anybody, to the end of that poll, and as long as somebody waits for the next event. A try may be in vain.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
@@ -142,12 +142,18 @@ impl Reactor {
         self.sources[key].sides[side as usize].events
     }
 
-    /// Whether an operation is worth a try by somebody who was last told `WouldBlock` after so many events (IS3), and how many there have been. When the engine
-    /// has closed there will be none, so then each is tried.
+    /// Whether an operation is worth a try, in this poll, by somebody who was last told `WouldBlock` after so many events (IS3), and how many there have been. When
+    /// the engine has closed there will be none, so then each is tried.
     #[inline]
-    pub(crate) fn is_worth_a_try(&self, key: usize, side: Side, told: Option<u64>) -> (bool, u64) {
+    pub(crate) fn is_worth_a_try(&self, key: usize, side: Side, told: Option<u64>, poll: Option<u64>) -> (bool, u64) {
         let state = &self.sources[key].sides[side as usize];
-        (state.is_worth_a_try(told) || self.poller.is_none(), state.events)
+        (state.is_worth_a_try(told, poll) || self.poller.is_none(), state.events)
+    }
+
+    /// Nobody can wait for it: the next one is to try.
+    #[cold]
+    pub(crate) fn renew(&mut self, key: usize, side: Side) {
+        self.sources[key].sides[side as usize].renew();
     }
 
     /// The next event is to tell how it is now: the next wait does that in level mode; in edge mode (IS5) the system has to be told, or it would not repeat what
@@ -166,12 +172,12 @@ impl Reactor {
         Ok(source.sides[side as usize].events)
     }
 
-    /// A stream socket gave less than it was asked for: it has no more for now. If an end follows, level mode tells of it (IS3).
+    /// In this poll a stream socket gave less than it was asked for: it has no more for now. If an end follows, level mode tells of it (IS3).
     #[inline]
-    pub(crate) fn had_less(&mut self, key: usize) {
+    pub(crate) fn had_less(&mut self, key: usize, poll: u64) {
         let source = &mut self.sources[key];
         if matches!(source.mode, PollMode::Level) {
-            source.sides[Side::Read as usize].exhaust();
+            source.sides[Side::Read as usize].exhaust(poll);
         }
     }
 
@@ -277,7 +283,7 @@ impl Reactor {
         events.wait(poller, timeout)?;
         events.for_each(|event, error_only| {
             // An event of the batch may belong to a source that is gone, or to its successor under the same key:
-            // then it is a false hint, which IS3 allows.
+            // then there is a try in vain, which IS3 allows.
             let Some(source) = sources.get_mut(event.key) else { return };
             tell(event.key, event.readable, event.writable);
             for side in SIDES {

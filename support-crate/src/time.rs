@@ -56,10 +56,8 @@ impl Sleep {
         self.deadline = Some(deadline);
         if let Some(key) = self.key.take() {
             let mut timers = self.engine.timers();
-            // A time that has passed comes after all that are due: a waker that sets it again and again lets others have their turn.
-            let due = deadline.max(self.engine.last_look());
             // One that has fired has called its waker: whoever that woke will poll this again.
-            self.key = timers.remove(key).map(|waker| timers.insert(Some(due), waker));
+            self.key = timers.remove(key).map(|waker| timers.insert(self.deadline, waker));
         }
     }
 
@@ -78,37 +76,52 @@ impl Sleep {
     }
 }
 
+impl Sleep {
+    /// It is over, and is told so: that is a part of the task's share.
+    #[inline]
+    fn end(&mut self) {
+        self.engine.has_done();
+        self.cancel();
+    }
+
+    /// Stores the waker of one that is not over; whether it waits now, or is to be looked at again.
+    fn wait(&mut self, cx: &mut Context<'_>) -> bool {
+        assert!(!self.engine.is_closed(), "a Sleep was polled after its Runtime had been dropped");
+        if self.key.is_some_and(|key| self.engine.timers().will_wake(key, cx.waker())) {
+            return true;
+        }
+        let waker = cx.waker().clone(); // foreign code: it may have driven the engine, or dropped it
+        if self.engine.is_closed() || self.key.is_some_and(|key| self.engine.timers().has_fired(key)) {
+            return false;
+        }
+        match self.key {
+            Some(key) => {
+                let former = self.engine.timers().set_waker(key, waker);
+                foreign::discard(former);
+            }
+            None => self.key = Some(self.engine.timers().insert(self.deadline, waker)),
+        }
+        true
+    }
+}
+
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if this.is_over() {
-            if !this.engine.may_go_on() {
-                cx.waker().wake_by_ref(); // sleeps of no length, one after the other: let others run
+        loop {
+            if self.is_over() {
+                if !self.engine.may_go_on() {
+                    cx.waker().wake_by_ref(); // sleeps of no length, one after the other: let others run
+                    return Poll::Pending;
+                }
+                self.end();
+                return Poll::Ready(());
+            }
+            if self.wait(cx) {
                 return Poll::Pending;
             }
-            this.engine.has_done();
-            this.cancel();
-            return Poll::Ready(());
         }
-        assert!(!this.engine.is_closed(), "a Sleep was polled after its Runtime had been dropped");
-        if this.key.is_some_and(|key| this.engine.timers().will_wake(key, cx.waker())) {
-            return Poll::Pending;
-        }
-        let waker = cx.waker().clone(); // foreign code: it may have driven the engine, or dropped it
-        if this.engine.is_closed() || this.key.is_some_and(|key| this.engine.timers().has_fired(key)) {
-            drop(waker);
-            return self.poll(cx);
-        }
-        match this.key {
-            Some(key) => {
-                let former = this.engine.timers().set_waker(key, waker);
-                foreign::discard(former);
-            }
-            None => this.key = Some(this.engine.timers().insert(this.deadline, waker)),
-        }
-        Poll::Pending
     }
 }
 
@@ -141,11 +154,13 @@ pub struct Timeout<F> {
     limit: Duration,
     sleep: Sleep,
     started: bool,
+    /// The limit was over in a poll that had done its share: the next poll ends it.
+    is_late: bool,
 }
 
 impl<F> Timeout<F> {
     pub(crate) fn new(engine: Rc<Engine>, limit: Duration, future: F) -> Self {
-        Self { future, limit, sleep: Sleep::until(engine, None), started: false }
+        Self { future, limit, sleep: Sleep::until(engine, None), started: false, is_late: false }
     }
 }
 
@@ -161,7 +176,20 @@ impl<F: Future> Future for Timeout<F> {
             *this.started = true;
             this.sleep.deadline = this.sleep.engine.look().checked_add(*this.limit);
         }
-        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(*this.limit)))
+        loop {
+            if this.sleep.is_over() {
+                if !*this.is_late && !this.sleep.engine.may_go_on() {
+                    *this.is_late = true; // the future may do a whole share in each poll
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                this.sleep.end();
+                return Poll::Ready(Err(Elapsed(*this.limit)));
+            }
+            if this.sleep.wait(cx) {
+                return Poll::Pending;
+            }
+        }
     }
 }
 

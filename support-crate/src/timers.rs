@@ -128,24 +128,25 @@ impl Timers {
 
     /// When the next timer is due.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        self.gather();
+        self.heap.first().map(|entry| entry.deadline)
+    }
+
+    /// Puts the recent ones into the heap.
+    pub(crate) fn gather(&mut self) {
         while let Some(entry) = self.recent.pop() {
             self.heap.push(entry);
             self.rise(self.heap.len() - 1);
         }
-        self.heap.first().map(|entry| entry.deadline)
     }
 
-    /// How many were ever put in.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Takes the earliest timer out if it is due at `now` (IH4), and was among the first so many that were put in: its deadline, and the waker to call.
-    pub(crate) fn fire(&mut self, now: Instant, count: u64) -> Option<(Instant, Option<Waker>)> {
-        if self.next_deadline()? > now || self.heap[0].order > count {
+    /// Takes the earliest timer of the heap out if it is due at `now` (IH4): its deadline, and the waker to call. Those that were put in since the last
+    /// [`Timers::gather`] stay: a waker that puts in what is due, again and again, lets others have their turn.
+    pub(crate) fn fire(&mut self, now: Instant) -> Option<(Instant, Option<Waker>)> {
+        let &Entry { deadline, key, .. } = self.heap.first()?;
+        if deadline > now {
             return None;
         }
-        let Entry { deadline, key, .. } = self.heap[0];
         self.remove_entry(0);
         self.slots[key].place = FIRED;
         Some((deadline, self.slots[key].waker.take()))

@@ -36,7 +36,7 @@ fn half_a_million_timers_that_were_armed_and_dropped_give_their_memory_back() {
     });
 }
 
-/// IK4. What is over leaves the queue, also if nobody drives the loop: a future that is ready at its first poll does not.
+/// IQ2. What is over leaves the queue, also if nobody drives the loop: a future that is ready at its first poll does not.
 #[test]
 fn what_was_queued_and_is_over_gives_its_memory_back_whoever_drives() {
     let rounds = MANY / 10;

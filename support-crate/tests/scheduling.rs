@@ -413,3 +413,32 @@ fn what_is_due_is_found_behind_a_task_that_is_over() {
     assert_eq!(rt.run_until_stalled(), 1);
     assert!(sleeper.is_finished());
 }
+
+/// Those that leave the queue because they are aborted shorten no round: all who were queued at a look at the sockets have their turn before the next.
+#[cfg(not(miri))] // needs time to be short
+#[test]
+fn all_have_their_turn_between_two_looks_at_the_sockets_beside_many_that_are_aborted() {
+    const MANY: u64 = 101;
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (stream, _theirs) = common::tcp_pair(&handle);
+        drop(rt.spawn(async move { stream.peek(&mut [0]).await }));
+        for _ in 0..MANY {
+            let handle = handle.clone();
+            drop(rt.spawn(async move {
+                loop {
+                    (0..33).for_each(|_| handle.spawn(std::future::pending::<()>()).abort());
+                    pinlab::yield_now().await;
+                }
+            }));
+        }
+        rt.block_on(handle.sleep(Duration::from_millis(20)));
+        let before = rt.stats();
+        rt.block_on(handle.sleep(Duration::from_millis(200)));
+        let after = rt.stats();
+        let (polls, waits) = (after.polls - before.polls, after.waits - before.waits);
+        assert!(waits > 2, "{waits} looks");
+        assert!(polls >= (waits - 1) * MANY, "{polls} polls and {waits} looks");
+    });
+}

@@ -172,7 +172,6 @@ fn a_timer_may_be_dropped_reset_or_asked_by_another_of_the_batch_that_fires_it()
     });
 }
 
-/// A waker that drops the other timers of the batch while the batch fires.
 #[test]
 fn a_waker_that_sets_its_sleep_to_the_past_again_and_again_lets_others_have_their_turn() {
     use std::sync::Arc;
@@ -214,6 +213,7 @@ fn a_waker_that_sets_its_sleep_to_the_past_again_and_again_lets_others_have_thei
     });
 }
 
+/// A waker that drops the other timers of the batch while the batch fires.
 #[test]
 fn a_timers_wake_may_drop_the_timers_that_are_due_with_it() {
     use std::sync::Arc;
@@ -318,6 +318,39 @@ fn a_limit_counts_from_the_first_poll() {
         let start = Instant::now();
         assert!(rt.block_on(limit).is_err());
         assert!(start.elapsed() >= 20 * MS);
+    });
+}
+
+/// The limit itself is no part of what the future may do in one poll.
+#[cfg(not(miri))] // no datagram sockets
+#[test]
+fn a_limit_is_over_beside_a_future_that_does_its_whole_share_in_each_poll() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let socket = pinlab::UdpSocket::bind(&handle, "127.0.0.1:0").expect("loopback");
+        let to = socket.local_addr().expect("it is bound");
+        for many in [127, 128, 129, 257] {
+            let burst = async {
+                loop {
+                    for _ in 0..many {
+                        socket.send_to(b"x", to).await.expect("loopback");
+                    }
+                    yield_now().await;
+                }
+            };
+            let limited: Result<(), _> = rt.block_on(handle.timeout(20 * MS, burst));
+            assert!(limited.is_err());
+        }
+        // Nor does a limit of no time keep others from their turns.
+        let goes_on = Rc::new(Cell::new(true));
+        let stops = goes_on.clone();
+        drop(rt.spawn(async move { stops.set(false) }));
+        rt.block_on(async {
+            while goes_on.get() {
+                assert!(handle.timeout(Duration::ZERO, pending::<()>()).await.is_err());
+            }
+        });
     });
 }
 

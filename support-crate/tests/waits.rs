@@ -173,12 +173,18 @@ fn what_is_polled_once_and_given_up_sees_what_has_come_since() {
 
         // The same with streams: after less than was asked for, too.
         let (mut ours, mut theirs) = tcp_pair(&handle);
-        theirs.write_all(b"x").expect("loopback");
-        assert_eq!(rt.block_on(ours.read(&mut [0; 8])).expect("loopback"), 1);
-        assert!(ours.peek(&mut [0; 8]).now_or_never().is_none(), "nothing is there");
-        theirs.write_all(b"yz").expect("loopback");
-        rt.block_on(handle.sleep(20 * MILLISECOND));
-        assert_eq!(ours.peek(&mut [0; 8]).now_or_never().expect("it has arrived").expect("loopback"), 2);
+        for asked_before in [false, true] {
+            theirs.write_all(b"x").expect("loopback");
+            assert_eq!(rt.block_on(ours.read(&mut [0; 8])).expect("loopback"), 1);
+            assert!(!asked_before || ours.peek(&mut [0; 8]).now_or_never().is_none(), "nothing is there");
+            theirs.write_all(b"yz").expect("loopback");
+            rt.block_on(handle.sleep(20 * MILLISECOND));
+            assert_eq!(ours.peek(&mut [0; 8]).now_or_never().expect("it has arrived").expect("loopback"), 2);
+            assert_eq!(
+                rt.block_on(handle.timeout(Duration::ZERO, ours.read(&mut [0; 8]))).expect("in time").expect("loopback"),
+                2
+            );
+        }
 
         let listener = TcpListener::bind(&handle, "127.0.0.1:0").expect("loopback");
         assert!(listener.accept().now_or_never().is_none(), "nobody is there");
@@ -801,6 +807,40 @@ fn what_is_there_can_be_read_when_the_runtime_is_gone() {
         drop(theirs);
         std::thread::sleep(20 * MILLISECOND);
         assert_eq!(pinlab::block_on(ours.read(&mut bytes)).expect("the end"), 0);
+    });
+}
+
+/// The same where the runtime goes while the waker of one who was not to try is cloned.
+#[test]
+fn who_cannot_wait_tries() {
+    thread_local! {
+        static RT: RefCell<Option<pinlab::Runtime>> = const { RefCell::new(None) };
+    }
+    within(SOON, || {
+        let rt = runtime();
+        let (mut ours, mut theirs) = tcp_pair(&rt.handle());
+        theirs.write_all(b"x").expect("loopback");
+        let counting = pinlab::CountingWaker::on_clone(|_| drop(RT.take()));
+        let waker = counting.waker();
+        let mut result = None;
+        // In one poll: less than was asked for, and then again.
+        rt.block_on(poll_fn(|cx| {
+            std::task::ready!(Pin::new(&mut ours).poll_read(cx, &mut [0; 8])).expect("loopback");
+            theirs.write_all(b"yz").expect("loopback");
+            let mut elsewhere = std::task::Context::from_waker(&waker);
+            assert!(Pin::new(&mut ours).poll_read(&mut elsewhere, &mut [0; 8]).is_pending(), "it has had less");
+            std::task::Poll::Ready(())
+        }));
+        RT.set(Some(rt));
+        let other = pinlab::CountingWaker::on_clone(|_| drop(RT.take()));
+        let waker = other.waker();
+        if let std::task::Poll::Ready(read) =
+            Pin::new(&mut ours).poll_read(&mut std::task::Context::from_waker(&waker), &mut [0; 8])
+        {
+            result = Some(read);
+        }
+        assert!(RT.take().is_none(), "it was dropped");
+        assert!(matches!(result, Some(Ok(2))), "{result:?}");
     });
 }
 

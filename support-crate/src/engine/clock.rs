@@ -51,8 +51,6 @@ pub(super) struct Clock {
     /// The last look: never later than now.
     now: Cell<Instant>,
     last_fetch: Cell<Instant>,
-    /// When so many have been polled, or have left the queue without that, all who were queued at the last look at the sockets have.
-    end_of_round: Cell<u64>,
     /// What the task that is being polled may still do in a row; and which poll that is.
     budget: Cell<(u64, u32)>,
     /// The beginning, by both clocks.
@@ -70,7 +68,6 @@ impl Clock {
             end_of_turn: Cell::new(TURN),
             now: Cell::new(now),
             last_fetch: Cell::new(now),
-            end_of_round: Cell::new(0),
             budget: Cell::new((0, BUDGET)),
             began: (now, tick),
             horizon: Cell::new((tick, now + LAG)),
@@ -135,19 +132,13 @@ impl Clock {
     }
 
     /// Whether it is time to ask for events, and if so takes note that it is done. Not in the middle of a round: who is queued because of an event has
-    /// not yet read what the next look would report again. So many have left the queue without a poll.
-    pub(super) fn may_fetch(&self, now: Instant, skipped: u64) -> bool {
-        let round_is_over = self.polls.get() + skipped >= self.end_of_round.get();
-        let due = round_is_over && now.saturating_duration_since(self.last_fetch.get()) >= IO_EVERY;
+    /// not yet read what the next look would report again.
+    pub(super) fn may_fetch(&self, now: Instant, is_round_over: bool) -> bool {
+        let due = is_round_over && now.saturating_duration_since(self.last_fetch.get()) >= IO_EVERY;
         if due {
             self.last_fetch.set(now);
         }
         due
-    }
-
-    /// Events have been asked for; so many are queued now, and so many have left the queue without a poll.
-    pub(super) fn begin_round(&self, queued: usize, skipped: u64) {
-        self.end_of_round.set(self.polls.get() + queued as u64 + skipped);
     }
 
     /// What the task that is being polled may still do.

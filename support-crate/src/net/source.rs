@@ -155,16 +155,15 @@ impl<T: AsSource> Async<T> {
     ) -> Poll<io::Result<R>> {
         let engine = self.handle.engine();
         loop {
-            let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, told.and_then(Cell::get));
+            let was_told = told.and_then(Cell::get);
+            let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, was_told, engine.this_poll());
             if is_worth_a_try {
                 if !engine.may_go_on() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 match operation(self.get_ref()) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        told.inspect(|told| told.set(Some(events)));
-                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     result => {
                         engine.has_done();
@@ -173,9 +172,17 @@ impl<T: AsSource> Async<T> {
                 }
             }
             match self.wait(side, waiter, events, cx) {
-                Ok(true) => return Poll::Pending,
+                Ok(true) => {
+                    told.inspect(|told| told.set(Some(events)));
+                    return Poll::Pending;
+                }
                 Ok(false) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) if is_worth_a_try => return Poll::Ready(Err(error)),
+                Err(_) => {
+                    // It cannot wait: then it has to try.
+                    told.inspect(|told| told.set(None));
+                    engine.reactor().renew(self.key, side);
+                }
             }
         }
     }
@@ -204,7 +211,10 @@ impl<T: AsSource> Async<T> {
 
     /// For streams: what was read was less than was asked for.
     pub(super) fn had_less(&self) {
-        self.handle.engine().reactor().had_less(self.key);
+        let engine = self.handle.engine();
+        if let Some(poll) = engine.this_poll() {
+            engine.reactor().had_less(self.key, poll);
+        }
     }
 }
 

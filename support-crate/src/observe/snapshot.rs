@@ -92,7 +92,7 @@ pub struct SourceState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SideState {
-    /// The next operation is tried without asking: the system has not yet said that it would block.
+    /// Nobody waits for it, and nobody has found that there is no more for now.
     pub ready: bool,
     /// The system has been asked to tell when it is ready.
     pub armed: bool,

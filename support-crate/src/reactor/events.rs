@@ -29,7 +29,7 @@ impl EventBuffer {
         #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         if let Some(notified) = self.linux.wait(poller, timeout)? {
             if notified {
-                // Only `polling` can reset its own notification. Its wait may bring other events once more, which is a hint that comes twice (IS3); what has
+                // Only `polling` can reset its own notification. Its wait may bring other events once more, which is a try in vain (IS3); what has
                 // come as an edge (IS5) does not come again, so nothing is thrown away.
                 poller.wait(&mut self.portable, Some(Duration::ZERO))?;
             }

@@ -15,8 +15,8 @@ pub(super) struct Source {
 
 #[derive(Default)]
 pub(super) struct SideState {
-    /// A stream socket gave less than was asked for: it has no more for anybody, until the next event (IS3).
-    exhausted: bool,
+    /// In this poll a stream socket gave less than was asked for: it has no more for anybody (IS3).
+    exhausted: Option<u64>,
     pub(super) armed: bool,
     /// How many events there have been.
     pub(super) events: u64,
@@ -24,21 +24,27 @@ pub(super) struct SideState {
 }
 
 impl SideState {
-    /// Whether an operation is worth a try by somebody who was last told `WouldBlock` after so many events (IS3).
+    /// Whether an operation is worth a try, in this poll, by somebody who was last told `WouldBlock` after so many events (IS3).
     #[inline]
-    pub(super) fn is_worth_a_try(&self, told: Option<u64>) -> bool {
-        !self.exhausted && told != Some(self.events)
+    pub(super) fn is_worth_a_try(&self, told: Option<u64>, poll: Option<u64>) -> bool {
+        let is_exhausted = self.exhausted.is_some() && (self.exhausted == poll || !self.waiters.is_empty());
+        !is_exhausted && told != Some(self.events)
     }
 
-    /// There is no more for now. Only who waits learns when that changes, so who is told so has to wait, or the next one tries.
+    /// In this poll it was found that there is no more. That holds to its end; and as long as somebody waits, for only then is the system asked.
     #[inline]
-    pub(super) fn exhaust(&mut self) {
-        self.exhausted = true;
+    pub(super) fn exhaust(&mut self, poll: u64) {
+        self.exhausted = Some(poll);
+    }
+
+    /// There may be more.
+    pub(super) fn renew(&mut self) {
+        self.exhausted = None;
     }
 
     /// An event: moves the wakers of all who wait to `wakers`.
     pub(super) fn happen(&mut self, wakers: &mut Vec<Waker>) {
-        self.exhausted = false;
+        self.renew();
         self.events += 1;
         self.waiters.take(wakers);
     }
@@ -46,13 +52,13 @@ impl SideState {
     /// Somebody has left without an event.
     pub(super) fn someone_left(&mut self) {
         if self.waiters.is_empty() {
-            self.exhausted = false; // if nobody waits, nobody may ask the system when there is more
+            self.renew();
         }
     }
 
-    /// Whether it counts as ready: somebody who tried would not have to wait, as far as is known.
+    /// Nobody waits, and nobody has found that there is no more.
     pub(super) fn looks_ready(&self) -> bool {
-        !self.exhausted && self.waiters.is_empty()
+        self.exhausted.is_none() && self.waiters.is_empty()
     }
 }
 

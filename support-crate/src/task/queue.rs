@@ -1,10 +1,13 @@
 //! The tasks that were woken, first in, first out: a list through their own headers, so that no wake ever allocates.
 //!
-//! Invariant
+//! Invariants
 //!
 //! * **IQ1** The list from `first` over each header's `link` ends in `last`, and each entry owns a reference. A task is in it exactly while it is
 //!   `QUEUED`, hence once.
+//! * **IQ2** Of what was in the list at the last abort of a queued task, no more than half, but for a few, has been aborted: what is over keeps its memory as long
+//!   as it is queued, and it may be long before the loop takes it out.
 
+use super::state::Phase;
 use super::{Header, TaskRef};
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -13,8 +16,17 @@ use std::ptr::NonNull;
 pub(super) struct Queue {
     first: Cell<Option<NonNull<Header>>>,
     last: Cell<Option<NonNull<Header>>>,
-    len: Cell<usize>,
+    /// How many have ever been put in, and taken out.
+    pushed: Cell<u64>,
+    popped: Cell<u64>,
+    /// When so many have been taken out, all have had their turn who were in the list when the round began.
+    end_of_round: Cell<u64>,
+    /// How many were in it when they were aborted, since it was last looked through (IQ2).
+    aborted: Cell<u64>,
 }
+
+/// So many may be in it that are over, without a look (IQ2).
+const FEW: u64 = 32;
 
 impl Queue {
     /// Puts at the end a task that the caller has just marked as queued.
@@ -28,7 +40,7 @@ impl Queue {
             Some(last) => unsafe { last.as_ref() }.link.set(Some(entry)),
             None => self.first.set(Some(entry)),
         }
-        self.len.set(self.len.get() + 1);
+        self.pushed.set(self.pushed.get() + 1);
     }
 
     /// Takes the first one out; it is no longer queued.
@@ -43,7 +55,7 @@ impl Queue {
             self.last.set(None);
         }
         state.dequeue();
-        self.len.set(self.len.get() - 1);
+        self.popped.set(self.popped.get() + 1);
         // SAFETY: the entry's reference, given up with it (IQ1).
         Some(unsafe { TaskRef::from_raw(entry) })
     }
@@ -53,9 +65,41 @@ impl Queue {
         self.first.get().is_none()
     }
 
+    fn len(&self) -> u64 {
+        self.pushed.get() - self.popped.get()
+    }
+
+    /// A round begins: it is over when all who are in the list now have had their turn.
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.len.get()
+    pub(super) fn begin_round(&self) {
+        self.end_of_round.set(self.pushed.get());
+    }
+
+    #[inline]
+    pub(super) fn is_round_over(&self) -> bool {
+        self.popped.get() >= self.end_of_round.get()
+    }
+
+    /// One that is in the list will not be polled any more: if that is so of many, they are taken out (IQ2).
+    #[cold]
+    pub(super) fn count_aborted(&self) {
+        let (aborted, len) = (self.aborted.get() + 1, self.len());
+        self.aborted.set(aborted);
+        if aborted < FEW.max(len / 2) {
+            return;
+        }
+        self.aborted.set(0);
+        let of_round = self.end_of_round.get().saturating_sub(self.popped.get());
+        let mut kept = 0; // of those
+        for place in 0..len {
+            let Some(task) = self.pop() else { break };
+            if matches!(task.phase(), Phase::Idle | Phase::Polling) {
+                kept += u64::from(place < of_round);
+                task.header().state.requeue();
+                self.push(task);
+            }
+        }
+        self.end_of_round.set(self.popped.get() + kept);
     }
 
     /// The entries, for somebody to look at; nothing may change meanwhile.

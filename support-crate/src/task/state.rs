@@ -114,6 +114,11 @@ impl State {
         self.0.set(self.0.get() & !QUEUED);
     }
 
+    /// It is queued again, with the reference that the loop has taken out.
+    pub(super) fn requeue(&self) {
+        self.0.set(self.0.get() | QUEUED);
+    }
+
     pub(super) fn is_queued(&self) -> bool {
         self.has(QUEUED)
     }

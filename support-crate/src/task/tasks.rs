@@ -13,8 +13,6 @@
 //! * **IK2** Once the engine is closing, a task that is spawned is cancelled at once.
 //! * **IK3** Tasks are polled in the order of their wakes. The main one, when it is woken while nobody is queued, is not put into the queue but
 //!   marked as ready: it is then the first. That is what a main future costs that wakes itself.
-//! * **IK4** Of the queued tasks no more than half, but for a few, have been aborted: each keeps its memory as long as it is queued, and it may be long before the
-//!   loop takes it out.
 
 use super::join::JoinHandle;
 use super::memory::Memory;
@@ -33,9 +31,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::task::{Context, Waker};
 
-/// So many may be queued that are over, without a look (IK4).
-const FEW: usize = 32;
-
 /// The half of an engine that its tasks reach.
 #[derive(Debug)]
 pub(crate) struct Tasks {
@@ -50,10 +45,6 @@ pub(crate) struct Tasks {
     /// How many join handles are being awaited.
     joiners: Cell<isize>,
     closing: Cell<bool>,
-    /// How many were queued when they were aborted, since the queue was last looked through (IK4).
-    aborted: Cell<usize>,
-    /// How many have left the queue without a poll.
-    skipped: Cell<u64>,
     last_id: Cell<u64>,
     pub(crate) recorder: Recorder,
 }
@@ -69,8 +60,6 @@ impl Tasks {
             memory: RefCell::default(),
             joiners: Cell::new(0),
             closing: Cell::new(false),
-            aborted: Cell::new(0),
-            skipped: Cell::new(0),
             last_id: Cell::new(0),
             recorder: Recorder::default(),
         })
@@ -208,38 +197,15 @@ impl Tasks {
         self.queue.is_empty() && !self.main_ready.get()
     }
 
-    /// How many are queued.
+    /// A round begins: it is over when all who are queued now have had their turn, or have left.
     #[inline]
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len() + usize::from(self.main_ready.get())
+    pub(crate) fn begin_round(&self) {
+        self.queue.begin_round();
     }
 
-    /// One has left the queue without a poll.
     #[inline]
-    pub(crate) fn skip(&self) {
-        self.skipped.set(self.skipped.get() + 1);
-    }
-
-    /// How many have left the queue without a poll.
-    #[inline]
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped.get()
-    }
-
-    /// A queued one will not be polled any more: if that is so of many, they are taken out (IK4).
-    #[cold]
-    fn look_through_queue(&self) {
-        let (aborted, queued) = (self.aborted.get() + 1, self.queue.len());
-        if aborted < FEW.max(queued / 2) {
-            return self.aborted.set(aborted);
-        }
-        self.aborted.set(0);
-        for _ in 0..queued {
-            match self.pop() {
-                Some(task) if matches!(task.phase(), Phase::Idle | Phase::Polling) => drop(self.enqueue(&task)),
-                _ => self.skip(),
-            }
-        }
+    pub(crate) fn is_round_over(&self) -> bool {
+        self.queue.is_round_over()
     }
 
     // ---- poll, abort, end ------------------------------------------------------------------------------------
@@ -278,7 +244,7 @@ impl Tasks {
         let state = &task.header().state;
         if state.begin_cancel() {
             if state.is_queued() {
-                self.look_through_queue();
+                self.queue.count_aborted();
             }
             // SAFETY: IK1: the engine's thread; IT6: the phase is `Cancelling`, and it was not before.
             unsafe { (task.header().vtable.cancel)(task.0) };
