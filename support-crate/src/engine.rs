@@ -154,10 +154,16 @@ impl Engine {
         self.clock.has_passed(instant)
     }
 
-    /// Whether a task may go on with what it does without having to wait; `false` when it has done its share and should let others run.
+    /// Whether a task may do something more without having to wait.
     #[inline]
-    pub(crate) fn may_go_on(&self) -> bool {
-        self.clock.may_go_on()
+    pub(crate) fn has_share(&self) -> bool {
+        self.clock.has_share()
+    }
+
+    /// Whether somebody who is ready is refused, since the task has done its share; but who was refused in an earlier poll is not. In which it was, is kept there.
+    #[cold]
+    pub(crate) fn must_let_others_run(&self, refused: &mut Option<u64>) -> bool {
+        self.clock.must_let_others_run(self.this_poll(), refused)
     }
 
     /// A task has done something without having to wait: that is a part of its share.

@@ -26,7 +26,7 @@
 //! * **IS3** Each event gives each waiter a try. What one is told holds for that one alone, since an operation may say `WouldBlock` for reasons of its own: each
 //!   waiter that has a number remembers after how many events it was told so, is not tried again before the next one, and has been told nothing when it
 //!   begins; one without a number always tries. For all of a side holds only that a stream socket in level mode gave less than was asked for: it has no more for
-//!   anybody, to the end of that poll, and as long as somebody waits for the next event. A try may be in vain.
+//!   anybody, until an event or the next poll. A try may be in vain.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
@@ -150,10 +150,10 @@ impl Reactor {
         (state.is_worth_a_try(told, poll) || self.poller.is_none(), state.events)
     }
 
-    /// Nobody can wait for it: the next one is to try.
+    /// In which poll an operation was refused, because the task had done its share.
     #[cold]
-    pub(crate) fn renew(&mut self, key: usize, side: Side) {
-        self.sources[key].sides[side as usize].renew();
+    pub(crate) fn refused(&mut self, key: usize, side: Side) -> &mut Option<u64> {
+        &mut self.sources[key].sides[side as usize].refused
     }
 
     /// The next event is to tell how it is now: the next wait does that in level mode; in edge mode (IS5) the system has to be told, or it would not repeat what
@@ -177,7 +177,7 @@ impl Reactor {
     pub(crate) fn had_less(&mut self, key: usize, poll: u64) {
         let source = &mut self.sources[key];
         if matches!(source.mode, PollMode::Level) {
-            source.sides[Side::Read as usize].exhaust(poll);
+            source.sides[Side::Read as usize].exhausted = Some(poll);
         }
     }
 
@@ -222,7 +222,6 @@ impl Reactor {
         let state = &mut self.sources[key].sides[side as usize];
         let numbered = state.waiters.numbered();
         let waker = state.waiters.forget(waiter)?;
-        state.someone_left();
         self.waiting -= 1;
         self.numbered -= numbered - state.waiters.numbered();
         Some(waker)
@@ -237,10 +236,7 @@ impl Reactor {
     pub(crate) fn take_anybody(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for (_, source) in &mut self.sources {
-            for side in &mut source.sides {
-                side.waiters.take_anybody(&mut wakers);
-                side.someone_left();
-            }
+            source.sides.iter_mut().for_each(|side| side.waiters.take_anybody(&mut wakers));
         }
         self.waiting -= wakers.len();
         wakers
@@ -261,10 +257,10 @@ impl Reactor {
         self.sources.len()
     }
 
-    /// Makes something of each source: of its number, and for each side whether it counts as ready, whether it is armed, and the data pointers of those
+    /// Makes something of each source: of its number, and for each side whether nobody waits, whether it is armed, and the data pointers of those
     /// who wait.
     pub(crate) fn states<R>(&self, mut make: impl FnMut(usize, [(bool, bool, Vec<*const ()>); 2]) -> R) -> Vec<R> {
-        let side = |side: &SideState| (side.looks_ready(), side.armed, side.waiters.data().collect());
+        let side = |side: &SideState| (side.waiters.is_empty(), side.armed, side.waiters.data().collect());
         self.sources.iter().map(|(key, source)| make(key, [side(&source.sides[0]), side(&source.sides[1])])).collect()
     }
 

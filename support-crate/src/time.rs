@@ -31,6 +31,8 @@ pub struct Sleep {
     /// `None`: later than any instant the system can tell, so never.
     deadline: Option<Instant>,
     key: Option<usize>,
+    /// In this poll it was over, and refused, because the task had done its share.
+    refused: Option<u64>,
 }
 
 impl Sleep {
@@ -38,12 +40,12 @@ impl Sleep {
     #[inline]
     pub(crate) fn after(engine: Rc<Engine>, time: Duration) -> Self {
         let now = if time.is_zero() { engine.last_look() } else { engine.look() };
-        Self { engine, deadline: now.checked_add(time), key: None }
+        Self { engine, deadline: now.checked_add(time), key: None, refused: None }
     }
 
     #[inline]
     pub(crate) fn until(engine: Rc<Engine>, deadline: Option<Instant>) -> Self {
-        Self { engine, deadline, key: None }
+        Self { engine, deadline, key: None, refused: None }
     }
 
     /// When it will be done; `None` if that is later than the system can tell, and so never.
@@ -77,13 +79,6 @@ impl Sleep {
 }
 
 impl Sleep {
-    /// It is over, and is told so: that is a part of the task's share.
-    #[inline]
-    fn end(&mut self) {
-        self.engine.has_done();
-        self.cancel();
-    }
-
     /// Stores the waker of one that is not over; whether it waits now, or is to be looked at again.
     fn wait(&mut self, cx: &mut Context<'_>) -> bool {
         assert!(!self.engine.is_closed(), "a Sleep was polled after its Runtime had been dropped");
@@ -111,11 +106,13 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.is_over() {
-                if !self.engine.may_go_on() {
-                    cx.waker().wake_by_ref(); // sleeps of no length, one after the other: let others run
+                let this = &mut *self;
+                if !this.engine.has_share() && this.engine.must_let_others_run(&mut this.refused) {
+                    cx.waker().wake_by_ref(); // sleeps of no length, one after the other
                     return Poll::Pending;
                 }
-                self.end();
+                this.engine.has_done();
+                this.cancel();
                 return Poll::Ready(());
             }
             if self.wait(cx) {
@@ -154,13 +151,11 @@ pub struct Timeout<F> {
     limit: Duration,
     sleep: Sleep,
     started: bool,
-    /// The limit was over in a poll that had done its share: the next poll ends it.
-    is_late: bool,
 }
 
 impl<F> Timeout<F> {
     pub(crate) fn new(engine: Rc<Engine>, limit: Duration, future: F) -> Self {
-        Self { future, limit, sleep: Sleep::until(engine, None), started: false, is_late: false }
+        Self { future, limit, sleep: Sleep::until(engine, None), started: false }
     }
 }
 
@@ -176,20 +171,7 @@ impl<F: Future> Future for Timeout<F> {
             *this.started = true;
             this.sleep.deadline = this.sleep.engine.look().checked_add(*this.limit);
         }
-        loop {
-            if this.sleep.is_over() {
-                if !*this.is_late && !this.sleep.engine.may_go_on() {
-                    *this.is_late = true; // the future may do a whole share in each poll
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                this.sleep.end();
-                return Poll::Ready(Err(Elapsed(*this.limit)));
-            }
-            if this.sleep.wait(cx) {
-                return Poll::Pending;
-            }
-        }
+        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(*this.limit)))
     }
 }
 

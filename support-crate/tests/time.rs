@@ -321,6 +321,62 @@ fn a_limit_counts_from_the_first_poll() {
     });
 }
 
+/// Who selects between several that are ready goes on with the next when one is refused.
+#[test]
+fn who_selects_between_many_that_are_ready_lets_others_run() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let zero = || handle.sleep(Duration::ZERO);
+        let limit = 20 * MS;
+        let others = Count::default();
+        let counted = others.clone();
+        drop(rt.spawn(async move {
+            loop {
+                counted.up();
+                yield_now().await;
+            }
+        }));
+        let two = async {
+            loop {
+                futures::future::select(zero(), zero()).await;
+            }
+        };
+        assert!(rt.block_on(handle.timeout(limit, two)).map(|(): ()| ()).is_err());
+        let late = || handle.interval(Duration::from_nanos(1));
+        let intervals = async { futures::stream::select(late(), late()).for_each(|_| ready(())).await };
+        assert!(rt.block_on(handle.timeout(limit, intervals)).is_err());
+        let sleeps = futures::stream::repeat(()).map(|()| zero()).buffer_unordered(4);
+        assert!(rt.block_on(handle.timeout(limit, sleeps.for_each(|()| ready(())))).is_err());
+        assert!(others.get() > 3);
+    });
+}
+
+/// Mostly it is the same one whom it meets, since the order in a poll is the same.
+#[test]
+fn nobody_is_refused_in_each_poll() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let batches = async {
+            loop {
+                for _ in 0..128 {
+                    handle.sleep(Duration::ZERO).await;
+                }
+                yield_now().await;
+            }
+        };
+        rt.block_on(futures::future::select(pin!(batches), handle.sleep(20 * MS)));
+        // A loop inside of one poll is not kept in it for ever.
+        let sleeps = async {
+            for _ in 0..1_000 {
+                handle.sleep(Duration::ZERO).await;
+            }
+        };
+        rt.block_on(async { futures::executor::block_on(sleeps) });
+    });
+}
+
 /// The limit itself is no part of what the future may do in one poll.
 #[cfg(not(miri))] // no datagram sockets
 #[test]

@@ -186,6 +186,18 @@ fn what_is_polled_once_and_given_up_sees_what_has_come_since() {
             );
         }
 
+        // And in whichever poll it is asked again, also if the last one has left its waker.
+        theirs.write_all(b"x").expect("loopback");
+        rt.block_on(handle.sleep(20 * MILLISECOND));
+        rt.block_on(async {
+            assert_eq!(ours.read(&mut [0; 8]).now_or_never().expect("it has arrived").expect("loopback"), 1);
+            assert!(ours.read(&mut [0; 8]).now_or_never().is_none(), "nothing is there");
+            theirs.write_all(b"yz").expect("loopback");
+            std::thread::sleep(20 * MILLISECOND); // work
+            pinlab::yield_now().await;
+            assert_eq!(ours.read(&mut [0; 8]).now_or_never().expect("it has arrived").expect("loopback"), 2);
+        });
+
         let listener = TcpListener::bind(&handle, "127.0.0.1:0").expect("loopback");
         assert!(listener.accept().now_or_never().is_none(), "nobody is there");
         let _client = std::net::TcpStream::connect(listener.local_addr().expect("it is bound")).expect("loopback");
@@ -256,7 +268,24 @@ fn any_number_of_idle_sources_are_read_in_one_task() {
         theirs[128].write_all(b"x").expect("it is open");
         assert_eq!(rt.block_on(read).1, 128);
 
-        // "Is there one now?", of each.
+        // "Is there one now?", of each, where there is one for each: who is refused is given it next time.
+        let mut got = [0; MANY];
+        rt.block_on(async {
+            for _ in 0..10 {
+                theirs.iter_mut().for_each(|theirs| theirs.write_all(b"x").expect("it is open"));
+                for (got, source) in got.iter_mut().zip(&ours) {
+                    let read = source.read_with(|mut source| source.read(&mut [0; 1])).now_or_never();
+                    *got += read.map_or(0, |read| read.expect("it is open"));
+                }
+                handle.sleep(MILLISECOND).await;
+            }
+        });
+        assert!(got.iter().all(|&got| got >= 4), "{got:?}");
+        for (source, theirs) in ours.iter().zip(&mut theirs) {
+            theirs.write_all(b"x").expect("it is open");
+            while source.get_ref().read(&mut [0; 16]).is_ok() {} // what is left
+        }
+        // The same of each, where there is one for one.
         theirs[128].write_all(b"x").expect("it is open");
         rt.block_on(handle.sleep(20 * MILLISECOND));
         let found = rt.block_on(async {
@@ -807,40 +836,6 @@ fn what_is_there_can_be_read_when_the_runtime_is_gone() {
         drop(theirs);
         std::thread::sleep(20 * MILLISECOND);
         assert_eq!(pinlab::block_on(ours.read(&mut bytes)).expect("the end"), 0);
-    });
-}
-
-/// The same where the runtime goes while the waker of one who was not to try is cloned.
-#[test]
-fn who_cannot_wait_tries() {
-    thread_local! {
-        static RT: RefCell<Option<pinlab::Runtime>> = const { RefCell::new(None) };
-    }
-    within(SOON, || {
-        let rt = runtime();
-        let (mut ours, mut theirs) = tcp_pair(&rt.handle());
-        theirs.write_all(b"x").expect("loopback");
-        let counting = pinlab::CountingWaker::on_clone(|_| drop(RT.take()));
-        let waker = counting.waker();
-        let mut result = None;
-        // In one poll: less than was asked for, and then again.
-        rt.block_on(poll_fn(|cx| {
-            std::task::ready!(Pin::new(&mut ours).poll_read(cx, &mut [0; 8])).expect("loopback");
-            theirs.write_all(b"yz").expect("loopback");
-            let mut elsewhere = std::task::Context::from_waker(&waker);
-            assert!(Pin::new(&mut ours).poll_read(&mut elsewhere, &mut [0; 8]).is_pending(), "it has had less");
-            std::task::Poll::Ready(())
-        }));
-        RT.set(Some(rt));
-        let other = pinlab::CountingWaker::on_clone(|_| drop(RT.take()));
-        let waker = other.waker();
-        if let std::task::Poll::Ready(read) =
-            Pin::new(&mut ours).poll_read(&mut std::task::Context::from_waker(&waker), &mut [0; 8])
-        {
-            result = Some(read);
-        }
-        assert!(RT.take().is_none(), "it was dropped");
-        assert!(matches!(result, Some(Ok(2))), "{result:?}");
     });
 }
 

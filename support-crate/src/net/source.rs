@@ -158,13 +158,16 @@ impl<T: AsSource> Async<T> {
             let was_told = told.and_then(Cell::get);
             let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, was_told, engine.this_poll());
             if is_worth_a_try {
-                if !engine.may_go_on() {
+                if !engine.has_share() && engine.must_let_others_run(engine.reactor().refused(self.key, side)) {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 match operation(self.get_ref()) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {
+                        engine.has_done();
+                        continue;
+                    }
                     result => {
                         engine.has_done();
                         return Poll::Ready(result);
@@ -177,12 +180,7 @@ impl<T: AsSource> Async<T> {
                     return Poll::Pending;
                 }
                 Ok(false) => {}
-                Err(error) if is_worth_a_try => return Poll::Ready(Err(error)),
-                Err(_) => {
-                    // It cannot wait: then it has to try.
-                    told.inspect(|told| told.set(None));
-                    engine.reactor().renew(self.key, side);
-                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }

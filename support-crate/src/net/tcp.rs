@@ -13,8 +13,8 @@ const MOST_LINGER: u64 = if cfg!(target_vendor = "apple") { 327 } else { 65_535 
 
 /// A TCP connection: [`AsyncRead`](futures::io::AsyncRead) and [`AsyncWrite`](futures::io::AsyncWrite), also through a shared reference, so that it can be read and written at once.
 ///
-/// A read that gave less than was asked for has taken all there was: the next one waits for an event, without asking the system. So somebody has to drive its
-/// runtime, as for each wait.
+/// A read that gave less than was asked for has taken all there was: a second one in the same poll of its runtime waits for an event, without
+/// asking the system.
 ///
 /// Set by default: Nagle's algorithm is off (`TCP_NODELAY`), as a latency-minded reader expects, and the socket is non-blocking. All else is the system's
 /// default; [`TcpStream::get_ref`] leads to the standard library's socket for what has no method here.

@@ -92,7 +92,7 @@ pub struct SourceState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SideState {
-    /// Nobody waits for it, and nobody has found that there is no more for now.
+    /// Nobody waits for it.
     pub ready: bool,
     /// The system has been asked to tell when it is ready.
     pub armed: bool,

@@ -15,8 +15,10 @@ pub(super) struct Source {
 
 #[derive(Default)]
 pub(super) struct SideState {
-    /// In this poll a stream socket gave less than was asked for: it has no more for anybody (IS3).
-    exhausted: Option<u64>,
+    /// In this poll a stream socket gave less than was asked for: in it, it has no more for anybody (IS3).
+    pub(super) exhausted: Option<u64>,
+    /// In this poll an operation was refused, because the task had done its share.
+    pub(super) refused: Option<u64>,
     pub(super) armed: bool,
     /// How many events there have been.
     pub(super) events: u64,
@@ -27,38 +29,14 @@ impl SideState {
     /// Whether an operation is worth a try, in this poll, by somebody who was last told `WouldBlock` after so many events (IS3).
     #[inline]
     pub(super) fn is_worth_a_try(&self, told: Option<u64>, poll: Option<u64>) -> bool {
-        let is_exhausted = self.exhausted.is_some() && (self.exhausted == poll || !self.waiters.is_empty());
-        !is_exhausted && told != Some(self.events)
-    }
-
-    /// In this poll it was found that there is no more. That holds to its end; and as long as somebody waits, for only then is the system asked.
-    #[inline]
-    pub(super) fn exhaust(&mut self, poll: u64) {
-        self.exhausted = Some(poll);
-    }
-
-    /// There may be more.
-    pub(super) fn renew(&mut self) {
-        self.exhausted = None;
+        (self.exhausted.is_none() || self.exhausted != poll) && told != Some(self.events)
     }
 
     /// An event: moves the wakers of all who wait to `wakers`.
     pub(super) fn happen(&mut self, wakers: &mut Vec<Waker>) {
-        self.renew();
+        self.exhausted = None;
         self.events += 1;
         self.waiters.take(wakers);
-    }
-
-    /// Somebody has left without an event.
-    pub(super) fn someone_left(&mut self) {
-        if self.waiters.is_empty() {
-            self.renew();
-        }
-    }
-
-    /// Nobody waits, and nobody has found that there is no more.
-    pub(super) fn looks_ready(&self) -> bool {
-        self.exhausted.is_none() && self.waiters.is_empty()
     }
 }
 
