@@ -28,6 +28,7 @@ use crate::foreign;
 use crate::observe::recorder::{By, Recorder, Step};
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
+use crate::share::{Refused, Share};
 use crate::sync::{park_timeout, thread};
 use crate::task::state::Phase;
 use crate::task::tasks::Tasks;
@@ -50,6 +51,7 @@ pub(crate) struct Engine {
     timers: RefCell<Timers>,
     reactor: RefCell<Reactor>,
     clock: Clock,
+    share: Share,
     quiet: Quiet,
     /// The task that stands for the future given to `block_on`, kept for the next one.
     main: Cell<Option<TaskRef>>,
@@ -65,6 +67,8 @@ pub(crate) struct Engine {
 enum Loop {
     Stopped,
     Runs,
+    /// It runs, and a task is being polled.
+    Task,
     /// It runs, and the main future is being polled.
     Main,
     /// It runs, and the main future has had its last poll: it is done, or has panicked.
@@ -94,6 +98,7 @@ impl Engine {
             timers: RefCell::default(),
             reactor: RefCell::new(Reactor::new(poller)),
             clock: Clock::new(),
+            share: Share::new(),
             quiet: Quiet::new(),
             main: Cell::new(None),
             at: Cell::new(Loop::Stopped),
@@ -126,7 +131,7 @@ impl Engine {
     /// The poll that is going on. Where futures are polled by hand, or by another executor, the engine does not know one poll from the next: then there is none.
     #[inline]
     pub(crate) fn this_poll(&self) -> Option<u64> {
-        (self.at.get() != Loop::Stopped).then(|| self.clock.polls())
+        matches!(self.at.get(), Loop::Task | Loop::Main).then(|| self.clock.polls())
     }
 
     pub(crate) fn parks(&self) -> u64 {
@@ -157,19 +162,19 @@ impl Engine {
     /// Whether a task may do something more without having to wait.
     #[inline]
     pub(crate) fn has_share(&self) -> bool {
-        self.clock.has_share()
+        self.share.is_left(self.clock.polls())
     }
 
-    /// Whether somebody who is ready is refused, since the task has done its share; but who was refused in an earlier poll is not. In which it was, is kept there.
+    /// Whether one that is ready is refused, now that the task has done its share.
     #[cold]
-    pub(crate) fn must_let_others_run(&self, refused: &mut Option<u64>) -> bool {
-        self.clock.must_let_others_run(self.this_poll(), refused)
+    pub(crate) fn refuses(&self, refused: &mut Refused) -> bool {
+        self.share.refuses(self.clock.polls(), self.this_poll().is_some(), refused)
     }
 
     /// A task has done something without having to wait: that is a part of its share.
     #[inline]
     pub(crate) fn has_done(&self) {
-        self.clock.has_done();
+        self.share.use_up(self.clock.polls());
     }
 
     // ---- the loop --------------------------------------------------------------------------------------------
@@ -242,12 +247,14 @@ impl Engine {
             return; // it is over, or being dropped
         }
         self.clock.count_poll();
+        self.at.set(Loop::Task);
         // SAFETY: IQ1: it came from this engine's queue; IE3: the loop runs, so the engine stays open.
         let poll = |task| unsafe { self.tasks.poll(task) };
         match self.recorder().is_on() {
             false => poll(task),
             true => self.recorded(task.who(), || poll(task), |ready| *ready == Some(true)),
         };
+        self.at.set(Loop::Runs);
     }
 
     /// What a busy loop must not forget: other threads at every turn, clock and sockets now and then.

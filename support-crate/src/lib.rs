@@ -63,6 +63,7 @@ mod reactor;
 mod remote;
 mod retry;
 mod runtime;
+mod share;
 pub mod show;
 mod sync;
 mod task;

@@ -36,6 +36,7 @@ mod events;
 mod source;
 mod waiters;
 
+use crate::share::Refused;
 use events::EventBuffer;
 use polling::{PollMode, Poller};
 use slab::Slab;
@@ -150,9 +151,9 @@ impl Reactor {
         (state.is_worth_a_try(told, poll) || self.poller.is_none(), state.events)
     }
 
-    /// In which poll an operation was refused, because the task had done its share.
+    /// Operations that were refused, because the task had done its share.
     #[cold]
-    pub(crate) fn refused(&mut self, key: usize, side: Side) -> &mut Option<u64> {
+    pub(crate) fn refused(&mut self, key: usize, side: Side) -> &mut Refused {
         &mut self.sources[key].sides[side as usize].refused
     }
 

@@ -43,10 +43,10 @@ use std::time::{Duration, Instant};
 ///
 /// # Turns
 ///
-/// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait: after 128 things in one poll
-/// that were ready at once (an operation on a socket, a sleep whose time has come), whatever else is ready is `Pending` to the end of that poll, and has
-/// called its waker; in the next poll it is given first. Where a future is polled by hand or by another executor, the engine does not know one poll from the next:
-/// there each 129th in a row is `Pending`, whoever asks.
+/// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, a poll has a share: 128 things
+/// that were ready at once (an operation on a socket, a sleep of no length). Who asks for more is refused to the end of that poll (it is `Pending`, and has
+/// called its waker), and let through in a later one; others, in the same poll, are let through 128 times more. Where a future is polled by hand or by another
+/// executor, the engine does not know one poll from the next: there a refusal ends one share, and the next one begins.
 pub struct Runtime {
     handle: Handle,
 }

@@ -8,6 +8,7 @@
 
 use crate::engine::Engine;
 use crate::foreign;
+use crate::share::Refused;
 use futures::stream::{FusedStream, Stream};
 use pin_project::pin_project;
 use std::fmt;
@@ -31,8 +32,8 @@ pub struct Sleep {
     /// `None`: later than any instant the system can tell, so never.
     deadline: Option<Instant>,
     key: Option<usize>,
-    /// In this poll it was over, and refused, because the task had done its share.
-    refused: Option<u64>,
+    /// It was over at once, and refused, because the task had done its share.
+    refused: Refused,
 }
 
 impl Sleep {
@@ -40,12 +41,12 @@ impl Sleep {
     #[inline]
     pub(crate) fn after(engine: Rc<Engine>, time: Duration) -> Self {
         let now = if time.is_zero() { engine.last_look() } else { engine.look() };
-        Self { engine, deadline: now.checked_add(time), key: None, refused: None }
+        Self { engine, deadline: now.checked_add(time), key: None, refused: Refused::default() }
     }
 
     #[inline]
     pub(crate) fn until(engine: Rc<Engine>, deadline: Option<Instant>) -> Self {
-        Self { engine, deadline, key: None, refused: None }
+        Self { engine, deadline, key: None, refused: Refused::default() }
     }
 
     /// When it will be done; `None` if that is later than the system can tell, and so never.
@@ -107,11 +108,14 @@ impl Future for Sleep {
         loop {
             if self.is_over() {
                 let this = &mut *self;
-                if !this.engine.has_share() && this.engine.must_let_others_run(&mut this.refused) {
-                    cx.waker().wake_by_ref(); // sleeps of no length, one after the other
+                let has_waited = this.key.is_some(); // else it may be one of many of no length, one after the other
+                if !has_waited && !this.engine.has_share() && this.engine.refuses(&mut this.refused) {
+                    cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                this.engine.has_done();
+                if !has_waited {
+                    this.engine.has_done();
+                }
                 this.cancel();
                 return Poll::Ready(());
             }

@@ -367,6 +367,36 @@ fn nobody_is_refused_in_each_poll() {
             }
         };
         rt.block_on(futures::future::select(pin!(batches), handle.sleep(20 * MS)));
+        // A limit that is made anew in each step comes after one that is always ready.
+        let mut behind = handle.interval(Duration::from_nanos(1));
+        let deadline = Instant::now() + 20 * MS;
+        rt.block_on(async {
+            while let futures::future::Either::Left(_) =
+                futures::future::select(pin!(behind.tick()), handle.sleep_until(deadline)).await
+            {}
+        });
+        // Where the engine does not know one poll from the next.
+        let batches = || async {
+            loop {
+                for _ in 0..128 {
+                    handle.sleep(Duration::ZERO).await;
+                }
+                yield_now().await;
+            }
+        };
+        let limited = |limit| handle.timeout(limit, batches()).map(|limited: Result<(), _>| assert!(limited.is_err()));
+        futures::executor::block_on(limited(Duration::ZERO));
+        let other = runtime();
+        other.block_on(limited(Duration::ZERO));
+        rt.block_on(async { other.block_on(limited(Duration::ZERO)) });
+        // Many that are ready.
+        let mut all: Vec<_> = (0..2_000).map(|_| handle.interval(Duration::from_nanos(1))).collect();
+        let select = async {
+            loop {
+                futures::future::select_all(all.iter_mut().map(|interval| Box::pin(interval.tick()))).await;
+            }
+        };
+        assert!(rt.block_on(handle.timeout(20 * MS, select)).map(|(): ()| ()).is_err());
         // A loop inside of one poll is not kept in it for ever.
         let sleeps = async {
             for _ in 0..1_000 {

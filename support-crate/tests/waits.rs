@@ -839,6 +839,63 @@ fn what_is_there_can_be_read_when_the_runtime_is_gone() {
     });
 }
 
+/// The same where the runtime goes while the waker is cloned, of one who was told `WouldBlock` before.
+#[test]
+fn who_cannot_wait_tries() {
+    thread_local! {
+        static RT: RefCell<Option<pinlab::Runtime>> = const { RefCell::new(None) };
+    }
+    within(SOON, || {
+        let rt = runtime();
+        let (ours, mut theirs) = tcp_pair(&rt.handle());
+        let mut bytes = [0; 8];
+        let mut peek = pin!(ours.peek(&mut bytes));
+        assert!(poll(peek.as_mut(), Waker::noop()).is_pending());
+        theirs.write_all(b"x").expect("loopback");
+        std::thread::sleep(20 * MILLISECOND);
+        RT.set(Some(rt));
+        let counting = pinlab::CountingWaker::on_clone(|_| drop(RT.take()));
+        let waker = counting.waker();
+        assert!(matches!(poll(peek, &waker), std::task::Poll::Ready(Ok(1))));
+        assert!(RT.take().is_none(), "it was dropped");
+    });
+}
+
+/// Of two who wait at one side, neither is refused in each poll.
+#[test]
+fn of_two_at_one_side_neither_is_refused_in_each_poll() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (ours, mut theirs) = tcp_pair(&handle);
+        theirs.write_all(b"x").expect("loopback");
+        rt.block_on(handle.sleep(20 * MILLISECOND));
+        let (mut peeked, mut bytes, mut reader) = ([0; 8], [0; 8], &ours);
+        let batches = async {
+            loop {
+                for _ in 0..300 {
+                    handle.sleep(Duration::ZERO).await;
+                }
+                pinlab::yield_now().await;
+            }
+        };
+        let peeks = async {
+            loop {
+                ours.peek(&mut peeked).await.expect("loopback");
+                pinlab::yield_now().await;
+            }
+        };
+        let read = reader.read(&mut bytes);
+        let (mut batches, mut peeks, mut read) = (pin!(batches), pin!(peeks), pin!(read));
+        let got = rt.block_on(poll_fn(|cx| {
+            let _: std::task::Poll<()> = batches.as_mut().poll(cx);
+            let _: std::task::Poll<()> = peeks.as_mut().poll(cx);
+            read.as_mut().poll(cx)
+        }));
+        assert_eq!(got.expect("loopback"), 1);
+    });
+}
+
 /// Tasks of another runtime are woken first: then no foreign waker finds one that looks as if somebody were about to wake it.
 #[test]
 fn a_waker_that_is_called_for_a_runtime_that_is_gone_may_drive_another_one() {

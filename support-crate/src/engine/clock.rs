@@ -1,4 +1,4 @@
-//! When the loop looks at what: the clock, the sockets; and how much a task may do before others have their turn.
+//! When the loop looks at what: the clock, the sockets.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -8,11 +8,6 @@ const TURN: u64 = 61;
 /// How often a busy engine asks the system for events: often enough for a socket, seldom enough that a system call does
 /// not weigh on polls that take nanoseconds.
 const IO_EVERY: Duration = Duration::from_micros(100);
-/// How many operations on sockets may be done in one poll, or sleeps be over at once in a row, before the task has to let others run.
-const BUDGET: u32 = 128;
-/// After so many refusals in a row there is a new share: somebody polls again and again inside of one poll.
-const MOST_REFUSALS: u32 = 4096;
-
 /// By more than this no coarse clock lags behind.
 const LAG: Duration = Duration::from_millis(20);
 
@@ -53,10 +48,6 @@ pub(super) struct Clock {
     /// The last look: never later than now.
     now: Cell<Instant>,
     last_fetch: Cell<Instant>,
-    /// What the task that is being polled may still do in a row; and which poll that is.
-    budget: Cell<(u64, u32)>,
-    /// How many were refused in a row.
-    refusals: Cell<u32>,
     /// The beginning, by both clocks.
     began: (Instant, Tick),
     /// The last tick seen of the coarse clock; and an instant that has not passed as long as that is the last.
@@ -72,8 +63,6 @@ impl Clock {
             end_of_turn: Cell::new(TURN),
             now: Cell::new(now),
             last_fetch: Cell::new(now),
-            budget: Cell::new((0, BUDGET)),
-            refusals: Cell::new(0),
             began: (now, tick),
             horizon: Cell::new((tick, now + LAG)),
         }
@@ -144,43 +133,5 @@ impl Clock {
             self.last_fetch.set(now);
         }
         due
-    }
-
-    /// What the task that is being polled may still do.
-    #[inline]
-    fn left(&self) -> u32 {
-        match self.budget.get() {
-            (poll, left) if poll == self.polls.get() => left,
-            _ => BUDGET,
-        }
-    }
-
-    /// Whether the task may do something more.
-    #[inline]
-    pub(super) fn has_share(&self) -> bool {
-        self.left() > 0
-    }
-
-    /// See [`Engine::must_let_others_run`](super::Engine::must_let_others_run).
-    #[cold]
-    pub(super) fn must_let_others_run(&self, poll: Option<u64>, refused: &mut Option<u64>) -> bool {
-        if poll.is_some() && refused.take().is_some_and(|earlier| Some(earlier) != poll) {
-            return false; // the order within a poll is mostly the same: it would be refused in each
-        }
-        *refused = poll;
-        let refusals = self.refusals.get() + 1;
-        // To the end of the poll: who selects between many that are ready must not go on with the next. But the engine does not know one poll from the next where
-        // a future is polled by hand, or by another executor; nor, at once, if that is inside of a task.
-        let is_enough = poll.is_none() || refusals == MOST_REFUSALS;
-        self.refusals.set(if is_enough { 0 } else { refusals });
-        self.budget.set((self.polls.get(), if is_enough { BUDGET } else { 0 }));
-        true
-    }
-
-    /// It has done something without having to wait.
-    #[inline]
-    pub(super) fn has_done(&self) {
-        self.budget.set((self.polls.get(), self.left().saturating_sub(1)));
-        self.refusals.set(0);
     }
 }

@@ -154,11 +154,13 @@ impl<T: AsSource> Async<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let engine = self.handle.engine();
+        let mut cannot_wait = false;
         loop {
             let was_told = told.and_then(Cell::get);
             let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, was_told, engine.this_poll());
-            if is_worth_a_try {
-                if !engine.has_share() && engine.must_let_others_run(engine.reactor().refused(self.key, side)) {
+            let tries = is_worth_a_try || cannot_wait;
+            if tries {
+                if !engine.has_share() && engine.refuses(engine.reactor().refused(self.key, side)) {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -180,7 +182,8 @@ impl<T: AsSource> Async<T> {
                     return Poll::Pending;
                 }
                 Ok(false) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) if tries => return Poll::Ready(Err(error)),
+                Err(_) => cannot_wait = true,
             }
         }
     }
