@@ -5,7 +5,7 @@
 //!
 //! * Who was refused in a poll is so to its end: a loop that selects between two that are ready must not go on with the other one for ever.
 //! * Others in the same poll are let through for another share: what comes after the one that is refused may be a limit on its time.
-//! * Who was refused is let through in a later poll: the order within a poll is mostly the same, and with it who comes when the share is used up.
+//! * So are, for a third one, those who were refused in an earlier poll: the order within a poll is mostly the same, and with it who comes when the share is used up.
 //!
 //! Where a future is polled by hand or by another executor, the engine does not know one poll from the next: there a refusal is the end of a share, and the next one
 //! begins. Inside of a task it sees that the same ones ask again and again.
@@ -22,15 +22,27 @@ const MOST_REFUSALS: u32 = 16;
 pub(crate) struct Share {
     /// In which poll, and how much.
     left: Cell<(u64, u32)>,
-    /// In which poll somebody was refused, and how often others are still let through in it.
-    others: Cell<(u64, u32)>,
+    /// In which poll somebody was refused, or let through; and how often others still are, and those who were refused in an earlier one.
+    more: Cell<(u64, More)>,
     /// How many things were ever done.
     done: Cell<u64>,
     /// How often one that was refused has asked again since.
     again: Cell<u32>,
 }
 
-/// How often somebody was refused in one poll: so often it is let through in a later one.
+/// How often somebody is still let through in a poll whose share is used up.
+#[derive(Clone, Copy, Debug)]
+struct More {
+    /// `None` before the first refusal.
+    others: Option<u32>,
+    earlier: u32,
+}
+
+impl More {
+    const ALL: Self = Self { others: None, earlier: SHARE };
+}
+
+/// How often somebody was refused in one poll: so often it is let through in later ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refused {
     poll: Option<u64>,
@@ -42,7 +54,7 @@ pub(crate) struct Refused {
 impl Share {
     pub(crate) fn new() -> Self {
         const NONE: u64 = u64::MAX; // no poll
-        Self { left: Cell::new((NONE, 0)), others: Cell::new((NONE, 0)), done: Cell::new(0), again: Cell::new(0) }
+        Self { left: Cell::new((NONE, 0)), more: Cell::new((NONE, More::ALL)), done: Cell::new(0), again: Cell::new(0) }
     }
 
     /// How much is left in the last of so many polls.
@@ -74,25 +86,33 @@ impl Share {
         let poll = is_going_on.then_some(polls);
         let was_refused = refused.times > 0;
         let in_this_poll = is_going_on && refused.poll == poll;
-        if was_refused && !in_this_poll {
+        let mut more = match self.more.get() {
+            (poll, more) if poll == polls => more,
+            _ => More::ALL,
+        };
+        if was_refused && !in_this_poll && (more.earlier > 0 || !is_going_on) {
             refused.times -= 1;
+            more.earlier = more.earlier.saturating_sub(1);
+            self.more.set((polls, more));
             return false;
         }
-        let others = match self.others.get() {
-            (poll, others) if poll == polls => Some(others),
-            _ => None, // the first refusal
-        };
-        if let Some(others @ 1..) = others
+        if let Some(others @ 1..) = more.others
             && is_going_on
             && !was_refused
         {
-            self.others.set((polls, others - 1));
+            more.others = Some(others - 1);
+            self.more.set((polls, more));
             return false;
         }
-        self.others.set((polls, others.unwrap_or(SHARE)));
+        more.others = more.others.or(Some(SHARE));
+        self.more.set((polls, more));
         let done = self.done.get();
         let again = self.again.get() + u32::from(was_refused && refused.done == done);
-        *refused = Refused { poll, done, times: if in_this_poll { refused.times + 1 } else { 1 } };
+        *refused = match (was_refused, in_this_poll) {
+            (true, false) => Refused { done, ..*refused }, // it is let through in a later poll than this
+            (true, true) => Refused { done, times: refused.times + 1, ..*refused },
+            (false, _) => Refused { poll, done, times: 1 },
+        };
         let is_enough = !is_going_on || again == MOST_REFUSALS;
         self.again.set(if is_enough { 0 } else { again });
         self.left.set((polls, if is_enough { SHARE } else { 0 }));
