@@ -28,7 +28,7 @@ use crate::foreign;
 use crate::observe::recorder::{By, Recorder, Step};
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
-use crate::share::{Refused, Share};
+use crate::share::{Asker, Share};
 use crate::sync::{park_timeout, thread};
 use crate::task::state::Phase;
 use crate::task::tasks::Tasks;
@@ -165,10 +165,15 @@ impl Engine {
         self.share.is_left(self.clock.polls())
     }
 
-    /// Whether one that is ready is refused, now that the task has done its share.
+    /// Whether one that is ready is refused, now that the task has done its share; this is its waker.
     #[cold]
-    pub(crate) fn refuses(&self, refused: &mut Refused) -> bool {
-        self.share.refuses(self.clock.polls(), self.this_poll().is_some(), refused)
+    pub(crate) fn refuses(&self, waker: &Waker) -> bool {
+        let asker = match self.at.get() {
+            Loop::Task | Loop::Main if self.tasks.is_being_polled(waker, self.at.get() == Loop::Main) => Asker::Task,
+            Loop::Task | Loop::Main => Asker::Inside,
+            _ => Asker::Elsewhere,
+        };
+        self.share.refuses(self.clock.polls(), asker)
     }
 
     /// A task has done something without having to wait: that is a part of its share.

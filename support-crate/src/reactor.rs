@@ -36,7 +36,6 @@ mod events;
 mod source;
 mod waiters;
 
-use crate::share::Refused;
 use events::EventBuffer;
 use polling::{PollMode, Poller};
 use slab::Slab;
@@ -149,12 +148,6 @@ impl Reactor {
     pub(crate) fn is_worth_a_try(&self, key: usize, side: Side, told: Option<u64>, poll: Option<u64>) -> (bool, u64) {
         let state = &self.sources[key].sides[side as usize];
         (state.is_worth_a_try(told, poll) || self.poller.is_none(), state.events)
-    }
-
-    /// Operations that were refused, because the task had done its share.
-    #[cold]
-    pub(crate) fn refused(&mut self, key: usize, side: Side) -> &mut Refused {
-        &mut self.sources[key].sides[side as usize].refused
     }
 
     /// The next event is to tell how it is now: the next wait does that in level mode; in edge mode (IS5) the system has to be told, or it would not repeat what

@@ -44,9 +44,9 @@ use std::time::{Duration, Instant};
 /// # Turns
 ///
 /// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, a poll has a share: 128 things
-/// that were ready at once (an operation on a socket, a sleep of no length). Who asks for more is refused to the end of that poll (it is `Pending`, and has
-/// called its waker), and let through in a later one; others, in the same poll, are let through 128 times more. Where a future is polled by hand or by another
-/// executor, the engine does not know one poll from the next: there a refusal ends one share, and the next one begins.
+/// that were ready at once (an operation on a socket, a sleep whose time has passed already). Who asks for more in that poll is mostly refused: it is `Pending`, and
+/// has called its waker. Which ones are not, and who is refused where a future is polled by hand or by another executor, is up to chance, so that it is not the
+/// same one each time. A task itself does at most 256 such things in one poll.
 pub struct Runtime {
     handle: Handle,
 }

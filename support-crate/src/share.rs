@@ -1,60 +1,47 @@
 //! How much a task may do in one poll before the others have their turn.
 //!
-//! What is ready at once (an operation on a socket, a sleep of no length) lets a future go on without ever being `Pending`. So a poll has a share of such things.
-//! Who asks for more is refused: it is `Pending`, and has called its waker.
+//! What is ready at once (an operation on a socket, a sleep whose time has passed already) lets a future go on without ever being `Pending`. So a poll has a share
+//! of such things. Who asks for more is mostly refused: it is `Pending`, and has called its waker.
 //!
-//! * Who was refused in a poll is so to its end: a loop that selects between two that are ready must not go on with the other one for ever.
-//! * Others in the same poll are let through for another share: what comes after the one that is refused may be a limit on its time.
-//! * So are, for a third one, those who were refused in an earlier poll: the order within a poll is mostly the same, and with it who comes when the share is used up.
+//! Mostly, because the order within a poll is mostly the same: if everybody were refused who comes when the share is used up, it would be the same ones in each
+//! poll (a limit on time, behind what is always ready). So one in eight is let through, by a throw of dice; and when that has been another share, nobody:
+//! a loop that selects between several that are ready must come to its end.
 //!
-//! Where a future is polled by hand or by another executor, the engine does not know one poll from the next: there a refusal is the end of a share, and the next one
-//! begins. Inside of a task it sees that the same ones ask again and again.
+//! Where the engine does not know one poll from the next (a future is polled by hand, or by another executor), a refusal ends one share, and the next one begins. Inside of a
+//! poll of the engine's it may be such an executor, too, or a combinator with wakers of its own, and cannot be told apart: there every other one is let through.
 
 use std::cell::Cell;
 
 /// How many things may be done in one poll.
 const SHARE: u32 = 128;
-/// When the same ones ask so often in one poll, with nothing done in between, another share begins: somebody polls again and again inside of it.
-const MOST_REFUSALS: u32 = 16;
+/// Of so many, one is let through when the share is used up.
+const ONE_IN: u64 = 8;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// The task that the engine is polling.
+    Task,
+    /// Somebody with another waker, while the engine polls a task.
+    Inside,
+    /// Somebody whom the engine does not poll.
+    Elsewhere,
+}
 
 /// What is left of the share of the poll that is going on.
 #[derive(Debug)]
 pub(crate) struct Share {
     /// In which poll, and how much.
     left: Cell<(u64, u32)>,
-    /// In which poll somebody was refused, or let through; and how often others still are, and those who were refused in an earlier one.
-    more: Cell<(u64, More)>,
-    /// How many things were ever done.
-    done: Cell<u64>,
-    /// How often one that was refused has asked again since.
-    again: Cell<u32>,
-}
-
-/// How often somebody is still let through in a poll whose share is used up.
-#[derive(Clone, Copy, Debug)]
-struct More {
-    /// `None` before the first refusal.
-    others: Option<u32>,
-    earlier: u32,
-}
-
-impl More {
-    const ALL: Self = Self { others: None, earlier: SHARE };
-}
-
-/// How often somebody was refused in one poll: so often it is let through in later ones.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Refused {
-    poll: Option<u64>,
-    /// How many things had been done then.
-    done: u64,
-    times: u32,
+    /// In which poll, and how many more were done when nothing was left.
+    more: Cell<(u64, u32)>,
+    dice: Cell<u64>,
 }
 
 impl Share {
     pub(crate) fn new() -> Self {
         const NONE: u64 = u64::MAX; // no poll
-        Self { left: Cell::new((NONE, 0)), more: Cell::new((NONE, More::ALL)), done: Cell::new(0), again: Cell::new(0) }
+        Self { left: Cell::new((NONE, 0)), more: Cell::new((NONE, 0)), dice: Cell::new(1) }
     }
 
     /// How much is left in the last of so many polls.
@@ -63,6 +50,13 @@ impl Share {
         match self.left.get() {
             (poll, left) if poll == polls => left,
             _ => SHARE,
+        }
+    }
+
+    fn more(&self, polls: u64) -> u32 {
+        match self.more.get() {
+            (poll, more) if poll == polls => more,
+            _ => 0,
         }
     }
 
@@ -75,47 +69,32 @@ impl Share {
     /// Something was done without having to wait.
     #[inline]
     pub(crate) fn use_up(&self, polls: u64) {
-        self.left.set((polls, self.left(polls).saturating_sub(1)));
-        self.done.set(self.done.get() + 1);
-        self.again.set(0);
+        match self.left(polls) {
+            0 => self.more.set((polls, self.more(polls).saturating_add(1))),
+            left => self.left.set((polls, left - 1)),
+        }
     }
 
-    /// Nothing is left: whether one that is ready is refused, in the last of so many polls. It may not be going on any more, or be none of the engine's.
+    /// Nothing is left: whether one that is ready is refused.
     #[cold]
-    pub(crate) fn refuses(&self, polls: u64, is_going_on: bool, refused: &mut Refused) -> bool {
-        let poll = is_going_on.then_some(polls);
-        let was_refused = refused.times > 0;
-        let in_this_poll = is_going_on && refused.poll == poll;
-        let mut more = match self.more.get() {
-            (poll, more) if poll == polls => more,
-            _ => More::ALL,
+    pub(crate) fn refuses(&self, polls: u64, asker: Asker) -> bool {
+        let refuses = match asker {
+            Asker::Task => self.more(polls) >= SHARE || !self.throw().is_multiple_of(ONE_IN),
+            Asker::Inside | Asker::Elsewhere => !self.throw().is_multiple_of(2),
         };
-        if was_refused && !in_this_poll && (more.earlier > 0 || !is_going_on) {
-            refused.times -= 1;
-            more.earlier = more.earlier.saturating_sub(1);
-            self.more.set((polls, more));
-            return false;
+        if refuses && asker == Asker::Elsewhere {
+            self.left.set((polls, SHARE));
         }
-        if let Some(others @ 1..) = more.others
-            && is_going_on
-            && !was_refused
-        {
-            more.others = Some(others - 1);
-            self.more.set((polls, more));
-            return false;
-        }
-        more.others = more.others.or(Some(SHARE));
-        self.more.set((polls, more));
-        let done = self.done.get();
-        let again = self.again.get() + u32::from(was_refused && refused.done == done);
-        *refused = match (was_refused, in_this_poll) {
-            (true, false) => Refused { done, ..*refused }, // it is let through in a later poll than this
-            (true, true) => Refused { done, times: refused.times + 1, ..*refused },
-            (false, _) => Refused { poll, done, times: 1 },
-        };
-        let is_enough = !is_going_on || again == MOST_REFUSALS;
-        self.again.set(if is_enough { 0 } else { again });
-        self.left.set((polls, if is_enough { SHARE } else { 0 }));
-        true
+        refuses
+    }
+
+    /// Numbers without a pattern that a program could fall in step with (xorshift).
+    fn throw(&self) -> u64 {
+        let mut dice = self.dice.get();
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        self.dice.set(dice);
+        dice >> 32
     }
 }

@@ -8,7 +8,6 @@
 
 use crate::engine::Engine;
 use crate::foreign;
-use crate::share::Refused;
 use futures::stream::{FusedStream, Stream};
 use pin_project::pin_project;
 use std::fmt;
@@ -32,8 +31,6 @@ pub struct Sleep {
     /// `None`: later than any instant the system can tell, so never.
     deadline: Option<Instant>,
     key: Option<usize>,
-    /// It was over at once, and refused, because the task had done its share.
-    refused: Refused,
 }
 
 impl Sleep {
@@ -41,12 +38,12 @@ impl Sleep {
     #[inline]
     pub(crate) fn after(engine: Rc<Engine>, time: Duration) -> Self {
         let now = if time.is_zero() { engine.last_look() } else { engine.look() };
-        Self { engine, deadline: now.checked_add(time), key: None, refused: Refused::default() }
+        Self { engine, deadline: now.checked_add(time), key: None }
     }
 
     #[inline]
     pub(crate) fn until(engine: Rc<Engine>, deadline: Option<Instant>) -> Self {
-        Self { engine, deadline, key: None, refused: Refused::default() }
+        Self { engine, deadline, key: None }
     }
 
     /// When it will be done; `None` if that is later than the system can tell, and so never.
@@ -108,8 +105,9 @@ impl Future for Sleep {
         loop {
             if self.is_over() {
                 let this = &mut *self;
-                let has_waited = this.key.is_some(); // else it may be one of many of no length, one after the other
-                if !has_waited && !this.engine.has_share() && this.engine.refuses(&mut this.refused) {
+                // Else it may be one of many that are over at once, one after the other.
+                let has_waited = this.key.is_some_and(|key| this.engine.timers().has_fired(key));
+                if !has_waited && !this.engine.has_share() && this.engine.refuses(cx.waker()) {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

@@ -389,6 +389,37 @@ fn nobody_is_refused_in_each_poll() {
         let other = runtime();
         other.block_on(limited(Duration::ZERO));
         rt.block_on(async { other.block_on(limited(Duration::ZERO)) });
+        // Two that share an executor inside of a task, and one that asks anew each time.
+        let [mut first, mut second] = [(); 2].map(|()| handle.interval(Duration::from_nanos(1)));
+        let some = async {
+            for _ in 0..1_000 {
+                first.tick().await;
+            }
+        };
+        let for_ever = async {
+            loop {
+                second.tick().await;
+            }
+        };
+        rt.block_on(async {
+            let (some, for_ever) = (pin!(some), pin!(for_ever));
+            let both = futures::future::select(some, for_ever);
+            assert!(matches!(futures::executor::block_on(both), futures::future::Either::Left(_)));
+            for _ in 0..300 {
+                while handle.sleep(Duration::ZERO).now_or_never().is_none() {}
+            }
+        });
+        // Beside something that is ready and costs no share.
+        let (send, mut receive) = futures::channel::mpsc::unbounded();
+        let mut behind = handle.interval(Duration::from_nanos(1));
+        let works = async {
+            loop {
+                if let futures::future::Either::Left(_) = futures::future::select(pin!(behind.tick()), receive.next()).await {
+                    send.unbounded_send(()).expect("it is received");
+                }
+            }
+        };
+        assert!(rt.block_on(handle.timeout(20 * MS, works)).map(|(): ()| ()).is_err());
         // Many that are ready.
         let mut all: Vec<_> = (0..2_000).map(|_| handle.interval(Duration::from_nanos(1))).collect();
         let select = async {

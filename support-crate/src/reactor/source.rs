@@ -2,7 +2,6 @@
 
 use super::waiters::Waiters;
 use super::{BorrowedSource, RawSource, Side};
-use crate::share::Refused;
 use polling::{Event, PollMode, Poller};
 use std::io;
 use std::task::Waker;
@@ -18,8 +17,6 @@ pub(super) struct Source {
 pub(super) struct SideState {
     /// In this poll a stream socket gave less than was asked for: in it, it has no more for anybody (IS3).
     pub(super) exhausted: Option<u64>,
-    /// Operations that were refused, because the task had done its share.
-    pub(super) refused: Refused,
     pub(super) armed: bool,
     /// How many events there have been.
     pub(super) events: u64,

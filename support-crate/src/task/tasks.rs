@@ -18,7 +18,7 @@ use super::join::JoinHandle;
 use super::memory::Memory;
 use super::queue::Queue;
 use super::state::{Phase, State};
-use super::{BIAS, COUNT, Header, Remote, TaskRef, memory, release_local, stage};
+use super::{BIAS, COUNT, Header, Remote, TaskRef, memory, release_local, stage, waker};
 use crate::foreign;
 use crate::observe::recorder::{By, Recorder, Step};
 use std::cell::{Cell, RefCell};
@@ -237,6 +237,11 @@ impl Tasks {
         // SAFETY: IT3: the reference that came with the task; IE3: the engine is open.
         unsafe { release_local(task.into_raw(), self) };
         polled
+    }
+
+    /// Whether this is the waker of the task of this engine's that is being polled; or of the main one, if that is.
+    pub(crate) fn is_being_polled(&self, waker: &Waker, is_main: bool) -> bool {
+        waker::is_polled(waker, self, is_main)
     }
 
     /// Drops the future now, or right after the poll that is going on. Nothing if it is over, or is being dropped.

@@ -4,6 +4,7 @@
 //! change of `remote_refs`; and at most two messages about a task are in the engine's inbox at a time, one that wakes it and one that gives a
 //! reference back (IT4 in `task`), however many wakers are called and dropped meanwhile.
 
+use super::state::Phase;
 use super::tasks::Tasks;
 use super::{BIAS, COUNT, Header, RETURNED, TaskRef, WOKEN, release_closed, too_many};
 use crate::observe::recorder::By;
@@ -76,6 +77,15 @@ pub(crate) fn has_ended(waker: &Waker) -> bool {
     is_of_task(waker) && {
         let task = borrowed(waker.data());
         task.local().is_some() && task.is_over() // only its own thread may look (IT1)
+    }
+}
+
+/// Whether this is the waker of a task of this engine's that is being polled; with `is_main`, of the one that stands for the future given to `block_on`.
+pub(super) fn is_polled(waker: &Waker, tasks: &Tasks, is_main: bool) -> bool {
+    is_of_task(waker) && {
+        let task = borrowed(waker.data());
+        task.local().is_some_and(|local| ptr::eq(local, tasks)) // only its own thread may look (IT1)
+            && if is_main { task.is_main() && !task.is_over() } else { task.phase() == Phase::Polling }
     }
 }
 
