@@ -21,6 +21,7 @@ mod close;
 mod main_task;
 pub(crate) mod quiet;
 mod record;
+mod share;
 mod snapshot;
 pub(crate) mod stall;
 
@@ -28,7 +29,6 @@ use crate::foreign;
 use crate::observe::recorder::{By, Recorder, Step};
 use crate::reactor::Reactor;
 use crate::remote::Asleep;
-use crate::share::{Asker, Share};
 use crate::sync::{park_timeout, thread};
 use crate::task::state::Phase;
 use crate::task::tasks::Tasks;
@@ -37,6 +37,7 @@ use crate::timers::Timers;
 use clock::Clock;
 use polling::Poller;
 use quiet::Quiet;
+use share::Share;
 use stall::Stalled;
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -128,12 +129,6 @@ impl Engine {
         self.clock.polls()
     }
 
-    /// The poll that is going on. Where futures are polled by hand, or by another executor, the engine does not know one poll from the next: then there is none.
-    #[inline]
-    pub(crate) fn this_poll(&self) -> Option<u64> {
-        matches!(self.at.get(), Loop::Task | Loop::Main).then(|| self.clock.polls())
-    }
-
     pub(crate) fn parks(&self) -> u64 {
         self.parks.get()
     }
@@ -157,29 +152,6 @@ impl Engine {
     #[inline]
     pub(crate) fn has_passed(&self, instant: Instant) -> bool {
         self.clock.has_passed(instant)
-    }
-
-    /// Whether a task may do something more without having to wait.
-    #[inline]
-    pub(crate) fn has_share(&self) -> bool {
-        self.share.is_left(self.clock.polls())
-    }
-
-    /// Whether one that is ready is refused, now that the task has done its share; this is its waker.
-    #[cold]
-    pub(crate) fn refuses(&self, waker: &Waker) -> bool {
-        let asker = match self.at.get() {
-            Loop::Task | Loop::Main if self.tasks.is_being_polled(waker, self.at.get() == Loop::Main) => Asker::Task,
-            Loop::Task | Loop::Main => Asker::Inside,
-            _ => Asker::Elsewhere,
-        };
-        self.share.refuses(self.clock.polls(), asker)
-    }
-
-    /// A task has done something without having to wait: that is a part of its share.
-    #[inline]
-    pub(crate) fn has_done(&self) {
-        self.share.use_up(self.clock.polls());
     }
 
     // ---- the loop --------------------------------------------------------------------------------------------

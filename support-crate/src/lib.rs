@@ -63,7 +63,6 @@ mod reactor;
 mod remote;
 mod retry;
 mod runtime;
-mod share;
 pub mod show;
 mod sync;
 mod task;

@@ -10,7 +10,9 @@
 //! Where the engine does not know one poll from the next (a future is polled by hand, or by another executor), a refusal ends one share, and the next one begins. Inside of a
 //! poll of the engine's it may be such an executor, too, or a combinator with wakers of its own, and cannot be told apart: there every other one is let through.
 
+use super::{Engine, Loop};
 use std::cell::Cell;
+use std::task::Waker;
 
 /// How many things may be done in one poll.
 const SHARE: u32 = 128;
@@ -19,7 +21,7 @@ const ONE_IN: u64 = 8;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
+enum Asker {
     /// The task that the engine is polling.
     Task,
     /// Somebody with another waker, while the engine polls a task.
@@ -30,7 +32,7 @@ pub(crate) enum Asker {
 
 /// What is left of the share of the poll that is going on.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(super) struct Share {
     /// In which poll, and how much.
     left: Cell<(u64, u32)>,
     /// In which poll, and how many more were done when nothing was left.
@@ -39,7 +41,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         const NONE: u64 = u64::MAX; // no poll
         Self { left: Cell::new((NONE, 0)), more: Cell::new((NONE, 0)), dice: Cell::new(1) }
     }
@@ -62,13 +64,13 @@ impl Share {
 
     /// Whether something more may be done in the last of so many polls.
     #[inline]
-    pub(crate) fn is_left(&self, polls: u64) -> bool {
+    fn is_left(&self, polls: u64) -> bool {
         self.left(polls) > 0
     }
 
     /// Something was done without having to wait.
     #[inline]
-    pub(crate) fn use_up(&self, polls: u64) {
+    fn use_up(&self, polls: u64) {
         match self.left(polls) {
             0 => self.more.set((polls, self.more(polls).saturating_add(1))),
             left => self.left.set((polls, left - 1)),
@@ -77,7 +79,7 @@ impl Share {
 
     /// Nothing is left: whether one that is ready is refused.
     #[cold]
-    pub(crate) fn refuses(&self, polls: u64, asker: Asker) -> bool {
+    fn refuses(&self, polls: u64, asker: Asker) -> bool {
         let refuses = match asker {
             Asker::Task => self.more(polls) >= SHARE || !self.throw().is_multiple_of(ONE_IN),
             Asker::Inside | Asker::Elsewhere => !self.throw().is_multiple_of(2),
@@ -96,5 +98,36 @@ impl Share {
         dice ^= dice << 17;
         self.dice.set(dice);
         dice >> 32
+    }
+}
+
+impl Engine {
+    /// The poll that is going on. Where futures are polled by hand, or by another executor, the engine does not know one poll from the next: then there is none.
+    #[inline]
+    pub(crate) fn this_poll(&self) -> Option<u64> {
+        matches!(self.at.get(), Loop::Task | Loop::Main).then(|| self.clock.polls())
+    }
+
+    /// Whether a task may do something more without having to wait.
+    #[inline]
+    pub(crate) fn has_share(&self) -> bool {
+        self.share.is_left(self.clock.polls())
+    }
+
+    /// Whether one that is ready is refused, now that the task has done its share; this is its waker.
+    #[cold]
+    pub(crate) fn refuses(&self, waker: &Waker) -> bool {
+        let asker = match self.at.get() {
+            Loop::Task | Loop::Main if self.tasks.is_being_polled(waker, self.at.get() == Loop::Main) => Asker::Task,
+            Loop::Task | Loop::Main => Asker::Inside,
+            _ => Asker::Elsewhere,
+        };
+        self.share.refuses(self.clock.polls(), asker)
+    }
+
+    /// A task has done something without having to wait: that is a part of its share.
+    #[inline]
+    pub(crate) fn has_done(&self) {
+        self.share.use_up(self.clock.polls());
     }
 }
