@@ -420,11 +420,11 @@ fn report(ui: &Ui, name: &str, what: &str, verdict: &Verdict) {
     outcome(ui, verdict.failures.is_empty(), what, verdict.seconds, &details);
 }
 
-/// How many kernels run side by side, as far as memory goes: three for two cores, since an answer that waits, or hangs, leaves its core to others.
+/// How many kernels run side by side: one a core, as far as memory goes.
 fn workers(jobs: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let by_memory = available_memory().map_or(usize::MAX, |bytes| (bytes / KERNEL_BYTES) as usize);
-    (cores + cores / 2).min(by_memory).min(jobs).max(1)
+    cores.min(by_memory).min(jobs).max(1)
 }
 
 /// Free memory in bytes, where the system says so in a file (Linux); elsewhere cores alone decide.
