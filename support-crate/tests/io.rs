@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Count, SOON, poll, runtime, tcp_pair, within};
+use common::{Count, SOON, poll, runtime, tcp_pair, within, yields_for_ever};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use futures::stream::StreamExt;
 #[cfg(unix)]
@@ -657,14 +657,7 @@ fn a_task_whose_socket_is_always_ready_lets_others_run() {
         let (ours, mut theirs) = tcp_pair(&handle);
         theirs.write_all(&[0; 4096]).expect("loopback");
         thread::sleep(5 * MS);
-        let others = Count::default();
-        let counted = others.clone();
-        drop(rt.spawn(async move {
-            loop {
-                counted.up();
-                yield_now().await;
-            }
-        }));
+        let others = yields_for_ever(&rt);
         rt.block_on(async {
             let mut byte = [0];
             for _ in 0..4096 {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Count, Gate, Keeps, SOON, Trace, patient, poll, runtime, tcp_pair, within};
+use common::{Count, Gate, Keeps, SOON, Trace, patient, poll, runtime, tcp_pair, within, yields_for_ever};
 use futures::io::AsyncReadExt;
 use futures::task::{LocalSpawn, LocalSpawnExt};
 use pinlab::{JoinHandle, TcpListener, yield_now};
@@ -18,18 +18,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
-
-fn yields_for_ever(rt: &pinlab::Runtime) -> Count {
-    let count = Count::default();
-    let counted = count.clone();
-    drop(rt.spawn(async move {
-        loop {
-            counted.up();
-            yield_now().await;
-        }
-    }));
-    count
-}
 
 /// C29.
 #[test]

@@ -129,25 +129,30 @@ fn a_task_whose_future_is_being_dropped_does_not_wait() {
     });
 }
 
+thread_local! {
+    static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
+    /// How many waited when [`Drives`] found a stall.
+    static WAITED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A waker whose drop drives the engine, which stalls.
+struct Drives;
+
+impl Wake for Drives {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Drives {
+    fn drop(&mut self) {
+        let rt = RT.take().expect("once");
+        WAITED.set(rt.try_block_on(pending::<()>()).expect_err("a stall").waiting().len());
+    }
+}
+
 /// Wakers that the engine is about to drop are nobody's hope.
 #[test]
 fn wakers_of_a_source_that_is_being_dropped_are_no_hope() {
     use futures::AsyncRead;
-    thread_local! {
-        static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
-        static STALLS: Cell<usize> = const { Cell::new(0) };
-    }
-    struct Drives;
-    impl Wake for Drives {
-        fn wake(self: Arc<Self>) {}
-    }
-    impl Drop for Drives {
-        fn drop(&mut self) {
-            let rt = RT.take().expect("once");
-            assert_eq!(rt.try_block_on(pending::<()>()).expect_err("a stall").waiting().len(), 2);
-            STALLS.set(STALLS.get() + 1);
-        }
-    }
     within(SOON, || {
         let rt = Rc::new(runtime());
         let (stream, _theirs) = common::tcp_pair(&rt.handle());
@@ -165,28 +170,13 @@ fn wakers_of_a_source_that_is_being_dropped_are_no_hope() {
         rt.run_until_stalled();
         RT.set(Some(rt.clone()));
         drop(stream);
-        assert_eq!(STALLS.get(), 1);
+        assert_eq!(WAITED.get(), 2, "the task, and what was blocked on");
     });
 }
 
 /// Its reference is counted as long as it is being dropped, and is no waker's.
 #[test]
 fn a_join_handle_that_is_being_dropped_is_no_hope() {
-    thread_local! {
-        static RT: RefCell<Option<Rc<pinlab::Runtime>>> = const { RefCell::new(None) };
-        static STALLS: Cell<usize> = const { Cell::new(0) };
-    }
-    struct Drives;
-    impl Wake for Drives {
-        fn wake(self: Arc<Self>) {}
-    }
-    impl Drop for Drives {
-        fn drop(&mut self) {
-            let rt = RT.take().expect("once");
-            assert!(rt.try_block_on(pending::<()>()).is_err());
-            STALLS.set(STALLS.get() + 1);
-        }
-    }
     within(SOON, || {
         let rt = Rc::new(runtime());
         RT.set(Some(rt.clone()));
@@ -194,7 +184,7 @@ fn a_join_handle_that_is_being_dropped_is_no_hope() {
         rt.run_until_stalled();
         assert!(common::poll(Pin::new(&mut handle), &Waker::from(Arc::new(Drives))).is_pending());
         drop(handle);
-        assert_eq!(STALLS.get(), 1);
+        assert_eq!(WAITED.get(), 2, "the task, and what was blocked on");
     });
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 #[cfg(unix)]
 use common::Keeps;
-use common::{Count, SOON, Trace, poll, runtime, within};
+use common::{Count, SOON, Trace, poll, runtime, within, yields_for_ever};
 use futures::FutureExt;
 use futures::stream::StreamExt;
 use pinlab::{CountingWaker, Handle, Retry, Runtime, Sleep, yield_now};
@@ -329,14 +329,7 @@ fn who_selects_between_many_that_are_ready_lets_others_run() {
         let handle = rt.handle();
         let zero = || handle.sleep(Duration::ZERO);
         let limit = 20 * MS;
-        let others = Count::default();
-        let counted = others.clone();
-        drop(rt.spawn(async move {
-            loop {
-                counted.up();
-                yield_now().await;
-            }
-        }));
+        let others = yields_for_ever(&rt);
         let two = async {
             loop {
                 futures::future::select(zero(), zero()).await;
@@ -348,7 +341,38 @@ fn who_selects_between_many_that_are_ready_lets_others_run() {
         assert!(rt.block_on(handle.timeout(limit, intervals)).is_err());
         let sleeps = futures::stream::repeat(()).map(|()| zero()).buffer_unordered(4);
         assert!(rt.block_on(handle.timeout(limit, sleeps.for_each(|()| ready(())))).is_err());
-        assert!(others.get() > 3);
+        // Beside something that is ready and costs no share.
+        let (send, mut receive) = futures::channel::mpsc::unbounded();
+        let mut behind = handle.interval(Duration::from_nanos(1));
+        let works = async {
+            loop {
+                if let futures::future::Either::Left(_) = futures::future::select(pin!(behind.tick()), receive.next()).await {
+                    send.unbounded_send(()).expect("it is received");
+                }
+            }
+        };
+        assert!(rt.block_on(handle.timeout(limit, works)).map(|(): ()| ()).is_err());
+        // Many that are ready.
+        let mut all: Vec<_> = (0..2_000).map(|_| handle.interval(Duration::from_nanos(1))).collect();
+        let select = async {
+            loop {
+                futures::future::select_all(all.iter_mut().map(|interval| Box::pin(interval.tick()))).await;
+            }
+        };
+        assert!(rt.block_on(handle.timeout(limit, select)).map(|(): ()| ()).is_err());
+        assert!(others.get() > 5);
+        // So many things are the most in one poll.
+        let (mut most, mut last) = (0, (0, 0));
+        let counts = async {
+            loop {
+                futures::future::select(zero(), zero()).await;
+                let polls = rt.stats().polls;
+                last = if last.0 == polls { (polls, last.1 + 1) } else { (polls, 1) };
+                most = most.max(last.1);
+            }
+        };
+        assert!(rt.block_on(handle.timeout(limit, counts)).map(|(): ()| ()).is_err());
+        assert!((129..=256).contains(&most), "{most}");
     });
 }
 
@@ -358,7 +382,7 @@ fn nobody_is_refused_in_each_poll() {
     within(SOON, || {
         let rt = runtime();
         let handle = rt.handle();
-        let batches = async {
+        let batches = || async {
             loop {
                 for _ in 0..128 {
                     handle.sleep(Duration::ZERO).await;
@@ -366,7 +390,7 @@ fn nobody_is_refused_in_each_poll() {
                 yield_now().await;
             }
         };
-        rt.block_on(futures::future::select(pin!(batches), handle.sleep(20 * MS)));
+        rt.block_on(futures::future::select(pin!(batches()), handle.sleep(20 * MS)));
         // A limit that is made anew in each step comes after one that is always ready.
         let mut behind = handle.interval(Duration::from_nanos(1));
         let deadline = Instant::now() + 20 * MS;
@@ -376,14 +400,6 @@ fn nobody_is_refused_in_each_poll() {
             {}
         });
         // Where the engine does not know one poll from the next.
-        let batches = || async {
-            loop {
-                for _ in 0..128 {
-                    handle.sleep(Duration::ZERO).await;
-                }
-                yield_now().await;
-            }
-        };
         let limited = |limit| handle.timeout(limit, batches()).map(|limited: Result<(), _>| assert!(limited.is_err()));
         futures::executor::block_on(limited(Duration::ZERO));
         let other = runtime();
@@ -409,25 +425,6 @@ fn nobody_is_refused_in_each_poll() {
                 while handle.sleep(Duration::ZERO).now_or_never().is_none() {}
             }
         });
-        // Beside something that is ready and costs no share.
-        let (send, mut receive) = futures::channel::mpsc::unbounded();
-        let mut behind = handle.interval(Duration::from_nanos(1));
-        let works = async {
-            loop {
-                if let futures::future::Either::Left(_) = futures::future::select(pin!(behind.tick()), receive.next()).await {
-                    send.unbounded_send(()).expect("it is received");
-                }
-            }
-        };
-        assert!(rt.block_on(handle.timeout(20 * MS, works)).map(|(): ()| ()).is_err());
-        // Many that are ready.
-        let mut all: Vec<_> = (0..2_000).map(|_| handle.interval(Duration::from_nanos(1))).collect();
-        let select = async {
-            loop {
-                futures::future::select_all(all.iter_mut().map(|interval| Box::pin(interval.tick()))).await;
-            }
-        };
-        assert!(rt.block_on(handle.timeout(20 * MS, select)).map(|(): ()| ()).is_err());
         // A loop inside of one poll is not kept in it for ever.
         let sleeps = async {
             for _ in 0..1_000 {
@@ -563,21 +560,13 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn yields_for_ever(rt: &Runtime) {
-    drop(rt.spawn(async {
-        loop {
-            yield_now().await;
-        }
-    }));
-}
-
 /// C29.
 #[test]
 fn a_task_that_yields_for_ever_delays_a_10_ms_timer_by_less_than_5_ms_in_the_median() {
     within(SOON, || {
         let rt = runtime();
         let handle = rt.handle();
-        yields_for_ever(&rt);
+        let _ = yields_for_ever(&rt);
         let late = || {
             let sleep = handle.sleep(10 * MS);
             let deadline = sleep.deadline().expect("soon");

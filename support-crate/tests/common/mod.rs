@@ -171,6 +171,19 @@ impl Count {
     }
 }
 
+/// Spawns a task that never has to wait; counts its turns.
+pub(crate) fn yields_for_ever(rt: &Runtime) -> Count {
+    let count = Count::default();
+    let counted = count.clone();
+    drop(rt.spawn(async move {
+        loop {
+            counted.up();
+            pinlab::yield_now().await;
+        }
+    }));
+    count
+}
+
 /// Runs something when it is dropped.
 pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 
