@@ -873,7 +873,7 @@ fn of_two_at_one_side_neither_is_refused_in_each_poll() {
         let (mut peeked, mut bytes, mut reader) = ([0; 8], [0; 8], &ours);
         let batches = async {
             loop {
-                for _ in 0..300 {
+                for _ in 0..128 {
                     handle.sleep(Duration::ZERO).await;
                 }
                 pinlab::yield_now().await;
