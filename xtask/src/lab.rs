@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use pinlab_kernel::session::{self, SESSIONS};
 
 use crate::copy;
+use crate::digest::digest;
 use crate::installed::Lab;
 use crate::setup;
 use crate::setup::store::{JUPYTER, Store, write_whole};
@@ -24,6 +25,9 @@ const FIRST: &str = "00-start-here.ipynb";
 
 /// The file that says that a kernel spec among the user's own is ours.
 const MARKER: &str = "pinlab.txt";
+
+/// JupyterLab's variable for the folder of what it calls workspaces.
+const TABS: &str = "JUPYTERLAB_WORKSPACES_DIR";
 
 /// How JupyterLab is started.
 #[derive(Clone, Copy, Debug)]
@@ -86,12 +90,21 @@ pub(crate) fn command(lab: &Lab, project: &Path, folder: &Path) -> Command {
         option("KernelSpecManager.allowed_kernelspecs", &"{'rust'}"),
     ]);
     // What is signed here is not signed for the user's other notebooks, and goes with `cargo lab clean`.
-    if let Some(signatures) = session::own_folder().map(|own| own.join(JUPYTER))
-        && session::private(&signatures).is_ok()
+    if let Some(own) = session::own_folder().map(|own| own.join(JUPYTER))
+        && session::private(&own).is_ok()
     {
-        command.arg(option("NotebookNotary.data_dir", &signatures.display()));
+        command.arg(option("NotebookNotary.data_dir", &own.display()));
+        if std::env::var_os(TABS).is_none_or(|named| named.is_empty()) {
+            command.env(TABS, tabs(&own, folder));
+        }
     }
     command
+}
+
+/// Where JupyterLab remembers which tabs were open on these notebooks. It has one place for all that a user opens, so that a second clone would begin with
+/// the tabs, and the kernels, of the first.
+fn tabs(own: &Path, folder: &Path) -> PathBuf {
+    own.join("workspaces").join(digest(&[&folder.to_string_lossy()]))
 }
 
 /// The folder first, then those that the user has named.
@@ -151,7 +164,7 @@ pub(crate) fn clean() -> Result<bool> {
     let store = Store::of_user()?;
     // Where the kernels for other programs are is known to the Python that is about to go.
     let kernels = setup::found(&store).and_then(|lab| user_data(&lab).ok()).map(|data| data.join("kernels"));
-    // What is the user's own even where the store is shared: sessions, and what Jupyter has signed.
+    // What is the user's own even where the store is shared: sessions, and what Jupyter has signed and remembers.
     let own = session::own_folder().into_iter().chain(session::elsewhere()).collect::<Vec<_>>();
     match remove_all(&ui, &store, kernels.as_deref(), &own)?.as_slice() {
         [] => ui.say(format!("Nothing to remove: there is no {}.", store.root().display())),
@@ -176,12 +189,12 @@ fn remove_all(ui: &Ui, store: &Store, kernels: Option<&Path>, own: &[PathBuf]) -
     }
     // A store of the user's own has these in it.
     for folder in own.iter().filter(|folder| folder.as_path() != store.root() && folder.exists()) {
-        remove(folder, "sessions and signatures")?;
+        remove(folder, "sessions, signatures and open tabs")?;
     }
     for name in [SESSIONS, JUPYTER] {
         let folder = store.root().join(name);
         if folder.exists() {
-            remove(&folder, if name == JUPYTER { "signatures" } else { "sessions" })?;
+            remove(&folder, if name == JUPYTER { "signatures and open tabs" } else { "sessions" })?;
         }
     }
     if store.clean(ui)? {
@@ -256,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn each_copy_of_the_notebooks_has_tabs_of_its_own() {
+        let of = |folder: &str| tabs(Path::new("own"), Path::new(folder));
+        assert_eq!(of("one/my-notebooks"), of("one/my-notebooks"));
+        assert_ne!(of("one/my-notebooks"), of("two/my-notebooks"));
+        assert!(of("one/my-notebooks").starts_with("own"), "it goes with `cargo lab clean`");
+    }
+
+    #[test]
     fn clean_removes_all_that_was_made_and_names_it_and_nothing_of_the_users_own() {
         let base = tempfile::tempdir().unwrap();
         let file = |path: &str| {
@@ -271,6 +292,7 @@ mod tests {
             "store/build/release/half",
             "store/sessions/kernel-x/in-use",
             "store/jupyter/nbsignatures.db",
+            "store/jupyter/workspaces/0123/default.jupyterlab-workspace",
             "own/sessions/kernel-y/in-use",
             "own/jupyter/notebook_secret",
             "elsewhere/kernel-z/in-use",
