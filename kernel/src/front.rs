@@ -288,16 +288,13 @@ impl Front {
     }
 
     async fn receive(&mut self, incoming: Incoming) {
-        let (from_client, frames) = match &incoming {
-            Incoming::Client(_, frames) => (true, frames),
-            Incoming::Kernel(_, frames) | Incoming::Published(frames) => (false, frames),
-        };
+        let (Incoming::Client(_, frames) | Incoming::Kernel(_, frames) | Incoming::Published(frames)) = &incoming;
         let message = match Message::parse(frames.clone()) {
             Ok(message) => message,
             Err(error) => return eprintln!("pinlab-kernel: {error:#}"),
         };
-        // Other users of this machine can reach the ports, too.
-        if from_client && !self.signer.accepts(&message) {
+        // Other users of this machine can reach the ports, too, or have taken one of them before the kernel could.
+        if !self.signer.accepts(&message) {
             return eprintln!("pinlab-kernel: a message with a wrong signature was dropped");
         }
         match incoming {

@@ -112,6 +112,18 @@ impl Fake {
                 self.print("printed before").await;
                 self.done(request).await;
             }
+            // Somebody who has no key prints, asks and says that the cell is done.
+            "forged" => {
+                let key = std::mem::replace(&mut self.signer, Signer::new("a guess"));
+                self.print(code).await;
+                let question =
+                    self.signer.make("input_request", request.route.clone(), &request.parts[0], &json!({"prompt": "?"}));
+                self.clients.send(Channel::Stdin, question.frames()).await;
+                self.done(request).await;
+                self.signer = key;
+                self.print("the kernel's own").await;
+                self.done(request).await;
+            }
             // A check.
             "//" => {
                 self.print("✓ right").await;
@@ -441,6 +453,14 @@ fn nobody_without_the_key_is_heard() {
         client.ask("shutdown_request", &json!({})).await;
         client.execute("die").await;
         client.signer = key;
+        assert_eq!(client.lines("late 1").await, ["late 1"]);
+    });
+}
+
+#[test]
+fn nobody_without_the_key_is_taken_for_the_kernel() {
+    with_front(&[], async |client| {
+        assert_eq!(client.lines("forged").await, ["the kernel's own"]);
         assert_eq!(client.lines("late 1").await, ["late 1"]);
     });
 }
