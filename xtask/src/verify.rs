@@ -100,7 +100,7 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
             &ui,
             project,
             wanted,
-            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers, apart: plan.full },
+            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers },
         )?;
         tally.add(notebooks);
         times = table;

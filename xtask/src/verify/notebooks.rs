@@ -34,6 +34,9 @@ const COURSE_IS_COMPLETE: bool = true;
 /// What a kernel needs at most, measured: 650 to 770 MB.
 const KERNEL_BYTES: u64 = 800 << 20;
 
+/// How many of the slowest answers are named.
+const SLOWEST: usize = 10;
+
 /// How many lines of one failure are shown.
 const LINES: usize = 60;
 
@@ -46,8 +49,6 @@ pub(super) struct Wish {
     pub(super) bless: bool,
     /// Try the answers and nothing else.
     pub(super) only_answers: bool,
-    /// Run each in a kernel of its own, and its answers in another, even where one kernel shows the same.
-    pub(super) apart: bool,
 }
 
 /// One run of one notebook.
@@ -69,6 +70,8 @@ struct Verdict {
     checks: usize,
     /// Seconds and label of every cell of a run.
     times: Vec<(f64, String)>,
+    /// Seconds and name of every answer that was tried.
+    answers: Vec<(f64, String)>,
     seconds: f64,
     /// Set if `--bless` rewrote the file.
     blessed: bool,
@@ -102,7 +105,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
                     report(ui, &notebook.name, &format!("{}: its file", notebook.name), &verdict);
                     tally.add(verdict.count());
                 }
-                let together = !(trials.is_empty() || wish.only_answers || wish.apart || wish.bless) && wish.times == 1;
+                let together = !(trials.is_empty() || wish.only_answers || wish.bless) && wish.times == 1;
                 if together {
                     jobs.push_back(Job::Both(notebook, trials));
                     continue;
@@ -129,6 +132,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
     let first_cell = Mutex::new(());
     let stage = Stage { ui, server: &server, places: &places, first_cell: &first_cell, bless: wish.bless };
     let mut cell_times: BTreeMap<String, Vec<(f64, String)>> = BTreeMap::new();
+    let mut answers = Vec::new();
     // What takes longest comes first, so that at the end nobody waits for it.
     jobs.make_contiguous().sort_by_key(|job| Reverse(job.answers()));
     let workers = workers(jobs.len());
@@ -153,13 +157,15 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
             let verdict = verdict.with_context(|| format!("while running {}", job.title()))?;
             report(ui, &job.notebook().name, &job.done(&verdict), &verdict);
             tally.add(verdict.count());
+            answers
+                .extend(verdict.answers.into_iter().map(|(seconds, name)| (seconds, format!("{}  {name}", job.notebook().name))));
             if !verdict.times.is_empty() {
                 cell_times.entry(job.notebook().name.clone()).or_default().extend(verdict.times);
             }
         }
         Ok(())
     })?;
-    Ok((tally, table(&cell_times)))
+    Ok((tally, table(&cell_times) + &slowest(answers)))
 }
 
 /// What is wrong with a notebook's file, and what is to be tried in it.
@@ -366,9 +372,13 @@ impl Stage<'_> {
             activity.tell(step);
         })?;
         let checks = tried.len();
-        let mut failures: Vec<Failure> = tried.into_iter().filter_map(|tried| tried.failure).collect();
+        let (mut failures, mut answers) = (Vec::new(), Vec::new());
+        for tried in tried {
+            failures.extend(tried.failure);
+            answers.push(tried.time);
+        }
         failures.extend(fresh.as_ref().err().map(|death| died(notebook, death)));
-        Ok((Verdict { failures, checks, seconds: activity.end(), ..Verdict::default() }, fresh))
+        Ok((Verdict { failures, checks, answers, seconds: activity.end(), ..Verdict::default() }, fresh))
     }
 
     /// A run in a fresh kernel, and how long it took.
@@ -463,6 +473,20 @@ fn table(times: &BTreeMap<String, Vec<(f64, String)>>) -> String {
     if all.is_empty() { String::new() } else { rows }
 }
 
+/// The answers that took longest, of so many, and what all took.
+fn slowest(mut answers: Vec<(f64, String)>) -> String {
+    if answers.is_empty() {
+        return String::new();
+    }
+    answers.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let sum: f64 = answers.iter().map(|(seconds, _)| seconds).sum();
+    let mut lines = format!("\n{} answers in {sum:.0} s; the slowest:\n", answers.len());
+    for (seconds, name) in answers.iter().take(SLOWEST) {
+        lines.push_str(&format!("{seconds:6.1} s  {name}\n"));
+    }
+    lines
+}
+
 /// The nearest-rank percentile of an ascending list; 0 if it is empty.
 fn percentile(ascending: &[f64], percent: usize) -> f64 {
     let rank = (ascending.len() * percent).div_ceil(100);
@@ -486,6 +510,15 @@ mod tests {
         assert_eq!([50, 95, 100].map(|percent| percentile(&seconds, percent)), [10.0, 19.0, 20.0]);
         assert_eq!(percentile(&[], 50), 0.0);
         assert_eq!(percentile(&[3.0], 95), 3.0);
+    }
+
+    #[test]
+    fn the_slowest_answers_are_named_first() {
+        let answers = (0..20).map(|n| (f64::from(n), format!("answer {n}"))).collect();
+        let said = slowest(answers);
+        assert!(said.starts_with("\n20 answers in 190 s; the slowest:\n  19.0 s  answer 19\n"), "{said}");
+        assert_eq!(said.lines().count(), 2 + SLOWEST);
+        assert_eq!(slowest(Vec::new()), "");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! by having to be interrupted, must not hide the others: they go on in a fresh kernel, with the notebook's cells up to there.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -44,6 +44,8 @@ impl Trials {
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) failure: Option<Failure>,
+    /// How long it took, and what it was.
+    pub(super) time: (f64, String),
 }
 
 /// Runs the notebook and tries them all. `on_step` is told what comes next. Of each cell, what it showed as it is; or why the kernel died.
@@ -54,7 +56,7 @@ pub(super) fn run(
     mut on_step: impl FnMut(&str),
 ) -> Result<(Vec<Tried>, Result<Notebook, Death>)> {
     let folder = notebook.path.parent().unwrap_or(Path::new("."));
-    let mut bench = Bench { kernel: server.kernel(folder)?, cells: Vec::new() };
+    let mut bench = Bench { kernel: server.kernel(folder)?, cells: Vec::new(), again: None };
     let (mut tried, mut shown) = (Vec::new(), Vec::new());
     for cell in notebook.code() {
         on_step(&cell.label());
@@ -74,10 +76,17 @@ pub(super) fn run(
             // The solution comes last: the kernel keeps an `impl` that no later one stands for, and answers need not go together. It is run as the
             // reader runs it, a cell at a time.
             for (answer, at_once) in answers.map(|answer| (answer, true)).chain([(&solution, false)]) {
-                on_step(&format!("{}, {}", answer.exercise, answer.title));
+                let name = format!("{}, {}", answer.exercise, answer.title);
+                on_step(&name);
+                let started = Instant::now();
                 let wrong = bench.answer(notebook, exercise, answer, at_once)?;
+                let again = bench.again.take().map_or(String::new(), |(why, kernels)| {
+                    let why: String = why.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+                    format!("\n          tried again, in {kernels} fresh kernels: it {why}")
+                });
+                let time = (started.elapsed().as_secs_f64(), name + &again);
                 let what = |why: String| format!("exercise `{}`, answer `{}`: {why}", answer.exercise, answer.title);
-                tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
+                tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))), time });
             }
             // What comes later finds what it finds in a notebook that nobody has solved.
             for cell in notebook.code().filter(|cell| (exercise.starter..exercise.check).contains(&cell.index)) {
@@ -85,10 +94,13 @@ pub(super) fn run(
             }
         }
         for folded in trials.folded.iter().filter(|folded| folded.after == cell.index) {
-            on_step(&format!("a change to {}", cell.label()));
+            let name = format!("a change to {}", cell.label());
+            on_step(&name);
+            let started = Instant::now();
             let wrong = bench.folded(cell, folded)?;
+            let time = (started.elapsed().as_secs_f64(), name);
             let what = |why| format!("the folded answer below it:\n{}\n{why}", indented(&folded.code));
-            tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))) });
+            tried.push(Tried { failure: wrong.map(|why| Failure::of(cell, what(why))), time });
         }
     }
     Ok((tried, Ok(notebook.with_runs(shown)?)))
@@ -99,6 +111,8 @@ struct Bench<'a> {
     kernel: Kernel<'a>,
     /// Code, id and limit of each.
     cells: Vec<(String, String, Duration)>,
+    /// Why the latest answer was tried again, and in how many fresh kernels: that takes as long as the notebook.
+    again: Option<(String, usize)>,
 }
 
 impl Bench<'_> {
@@ -117,6 +131,9 @@ impl Bench<'_> {
 
     /// A fresh kernel in which the notebook has come as far as here.
     fn afresh(&mut self) -> Result<()> {
+        if let Some((_, kernels)) = &mut self.again {
+            *kernels += 1;
+        }
         self.kernel.restart()?;
         for (code, id, limit) in &self.cells {
             self.kernel.run(code, id, *limit)?;
@@ -134,15 +151,15 @@ impl Bench<'_> {
         // One cell of both takes half the time. What it finds wrong is looked at again, a cell at a time: that is what counts.
         if let Some(code) = together(steps.iter().map(|(_, _, code)| *code)).filter(|_| at_once) {
             let ran = self.attempt(check, &code)?;
-            if failed(&ran).is_none() && misjudged(answer, &ran.outputs).is_none() {
-                return Ok(None);
-            }
+            let Some(why) = failed(&ran).or_else(|| misjudged(answer, &ran.outputs)) else { return Ok(None) };
+            self.again = Some((why, 0));
             if is_lost(&ran) {
                 self.afresh()?;
             }
         }
         let mut wrong = self.steps(answer, &steps)?;
-        if wrong.is_some() {
+        if let Some(why) = &wrong {
+            self.again.get_or_insert((why.clone(), 0));
             // The kernel keeps an `impl` of the answer before, if the type looks the same (E0592, E0119): what counts is an answer of its own.
             self.afresh()?;
             wrong = self.steps(answer, &steps)?;
