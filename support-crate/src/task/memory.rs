@@ -138,18 +138,12 @@ fn allocate(layout: Layout) -> NonNull<u8> {
 }
 
 /// All chunks of an engine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Memory {
     chunks: Vec<NonNull<Chunk>>,
-    /// By the blocks' size in steps: the chunks that have a block to give.
-    rooms: [Vec<NonNull<Chunk>>; LARGEST / STEP + 1],
+    /// By the blocks' size in steps, up to the largest that was ever asked for: the chunks that have a block to give.
+    rooms: Vec<Vec<NonNull<Chunk>>>,
     empty: Vec<NonNull<Chunk>>,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { chunks: Vec::new(), rooms: [const { Vec::new() }; LARGEST / STEP + 1], empty: Vec::new() }
-    }
 }
 
 impl Memory {
@@ -160,7 +154,7 @@ impl Memory {
         if !SHARED || class * STEP > LARGEST || layout.align() > ALIGN || remote.is_closed() {
             return (self.take_alone(layout, tasks, remote), ALONE | BIAS);
         }
-        let chunk = match self.rooms[class].last() {
+        let chunk = match self.rooms.get(class).and_then(|room| room.last()) {
             Some(chunk) => *chunk,
             None => self.add_chunk(class, tasks, remote),
         };
@@ -218,6 +212,9 @@ impl Memory {
             None => (allocate(shared()).cast(), remote.clone()),
         };
         self.write_chunk(chunk, class * STEP, tasks, remote);
+        if self.rooms.len() <= class {
+            self.rooms.resize_with(class + 1, Vec::new);
+        }
         // SAFETY: IM8: in the list of all, where `write_chunk` has just put it.
         unsafe { chunk.as_ref() }.room.set(self.rooms[class].len());
         self.rooms[class].push(chunk);
