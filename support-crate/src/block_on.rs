@@ -127,11 +127,16 @@ fn sleep(signal: &Signal, has_noted: &mut bool) {
     let woken = || signal.woken.swap(false, Ordering::Acquire);
     if !*has_noted && let Some(limit) = quiet::default_note() {
         let since = Instant::now();
-        while since.elapsed() < limit {
-            thread::park_timeout(limit.saturating_sub(since.elapsed()));
+        loop {
+            // Before each sleep: what runs in between may ask for memory, and an allocator may park for a lock of its own, and so take the wake's token.
             if woken() {
                 return;
             }
+            let left = limit.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
         }
         *has_noted = true;
         show::to_stderr(&format!(
@@ -140,10 +145,7 @@ fn sleep(signal: &Signal, has_noted: &mut bool) {
             brief(limit)
         ));
     }
-    loop {
+    while !woken() {
         thread::park();
-        if woken() {
-            return;
-        }
     }
 }

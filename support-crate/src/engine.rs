@@ -46,6 +46,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+/// Room for so many messages is kept in any case.
+const KEPT_MESSAGES: usize = 1024;
+
 /// An engine: what its runtime, its handles, its sleeps and its sockets have.
 pub(crate) struct Engine {
     pub(crate) tasks: Rc<Tasks>,
@@ -131,11 +134,6 @@ impl Engine {
 
     pub(crate) fn parks(&self) -> u64 {
         self.parks.get()
-    }
-
-    /// The last look at the clock: free of charge, and never later than now.
-    pub(crate) fn last_look(&self) -> Instant {
-        self.clock.last_look()
     }
 
     /// After how long a silence to write a note.
@@ -264,9 +262,13 @@ impl Engine {
     fn read_inbox(&self) {
         let mut messages = self.spare_messages.take();
         self.tasks.remote.inbox.take(&mut messages);
+        let read = messages.len();
         for message in messages.drain(..) {
             message.open(&self.tasks);
             self.quiet.end();
+        }
+        if read < messages.capacity() / 4 {
+            messages.shrink_to(KEPT_MESSAGES.max(messages.capacity() / 2)); // what has grown for many shrinks when few come
         }
         self.spare_messages.set(messages);
     }
@@ -365,6 +367,8 @@ impl Engine {
             self.recorder().record(Step::Park);
         }
         match (how, timeout) {
+            // An allocator may park, too, for a lock of its own, and so take what a wake has left for this thread to find.
+            (Asleep::Parked, _) if self.tasks.remote.inbox.has_mail() => {}
             (Asleep::Parked, None) => thread::park(),
             (Asleep::Parked, Some(timeout)) => park_timeout(timeout),
             (Asleep::Waiting, timeout) => self.fetch_events(timeout),

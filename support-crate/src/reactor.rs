@@ -29,8 +29,8 @@
 //!   anybody, until an event or the next poll. A try may be in vain.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
-//! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), would be reported by every wait in level
-//!   mode: such a source is watched in edge mode from then on. (On Linux and Android: no other poller tells such an error apart and has that mode.)
+//! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), or the mark of data out of band, which only a read
+//!   passes over, would be reported by every wait in level mode: such a source is watched in edge mode from then on. (On Linux and Android: no other poller tells such an error apart and has that mode.)
 
 mod events;
 mod source;
@@ -271,7 +271,7 @@ impl Reactor {
         *waits += 1;
         unsettled.retain(|(key, side)| !sources[*key].sides[*side as usize].waiters.settle(*waits));
         events.wait(poller, timeout)?;
-        events.for_each(|event, error_only| {
+        events.for_each(|event, lasts| {
             // An event of the batch may belong to a source that is gone, or to its successor under the same key:
             // then there is a try in vain, which IS3 allows.
             let Some(source) = sources.get_mut(event.key) else { return };
@@ -294,7 +294,7 @@ impl Reactor {
                     let _ = source.set_armed(poller, event.key, side, false);
                 }
             }
-            if error_only && poller.supports_edge() && matches!(source.mode, PollMode::Level) {
+            if lasts && poller.supports_edge() && matches!(source.mode, PollMode::Level) {
                 source.mode = PollMode::Edge; // IS5
                 let _ = source.tell(poller, event.key, source.is_armed());
             }

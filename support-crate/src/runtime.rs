@@ -44,9 +44,10 @@ use std::time::{Duration, Instant};
 /// # Turns
 ///
 /// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, a poll has a share: 128 things
-/// that were ready at once (an operation on a socket, a sleep whose time has passed already). Who asks for more in that poll is mostly refused: it is `Pending`, and
-/// has called its waker. Which ones are not, and who is refused where a future is polled by hand or by another executor, is up to chance, so that it is not the
-/// same one each time. A task itself does at most 256 such things in one poll.
+/// that were ready at once (a read, a write or another operation on a socket, but not its flush and close; a sleep whose time has passed already). Who asks for more
+/// in that poll is mostly refused: it is `Pending`, and has called its waker. Which ones are not, and who is refused where a future is polled by hand or by
+/// another executor, is up to chance, so that it is not the same one each time: one in eight, and fewer the more have asked. So a poll must not poll its futures, with
+/// the task's own waker, until none is `Pending`: it would go on for long.
 pub struct Runtime {
     handle: Handle,
 }
@@ -317,7 +318,7 @@ impl Handle {
         Sleep::until(self.engine.clone(), Some(deadline))
     }
 
-    /// Sets a limit on a future's time, counted from the first poll.
+    /// Sets a limit on a future's time, counted from the end of the first poll.
     pub fn timeout<F: IntoFuture>(&self, limit: Duration, future: F) -> Timeout<F::IntoFuture> {
         Timeout::new(self.engine.clone(), limit, future.into_future())
     }

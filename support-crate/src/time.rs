@@ -37,8 +37,8 @@ impl Sleep {
     /// Counts from now; `None` is never.
     #[inline]
     pub(crate) fn after(engine: Rc<Engine>, time: Duration) -> Self {
-        let now = if time.is_zero() { engine.last_look() } else { engine.look() };
-        Self { engine, deadline: now.checked_add(time), key: None }
+        let deadline = engine.look().checked_add(time);
+        Self { engine, deadline, key: None }
     }
 
     #[inline]
@@ -139,7 +139,7 @@ impl fmt::Debug for Sleep {
 
 /// A future with a limit on its time. Made by [`Handle::timeout`](crate::Handle::timeout).
 ///
-/// The limit counts from the first poll: like every `async fn`, it does nothing before. A future that is ready at
+/// The limit counts from the end of the first poll: like every `async fn`, it does nothing before. A future that is ready at
 /// once costs no look at the clock.
 ///
 /// # Panics

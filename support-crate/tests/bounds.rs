@@ -136,3 +136,37 @@ fn wakes_from_another_thread_cost_nothing_that_grows_while_one_is_pending() {
         assert_eq!(rt.stats().polls, 2, "and one poll");
     });
 }
+
+/// The list of messages of other threads.
+#[test]
+fn a_burst_of_wakes_from_another_thread_keeps_no_room() {
+    const TASKS: usize = if cfg!(miri) { 50 } else { 100_000 };
+    within(3 * SOON, || {
+        let rt = runtime();
+        let burst = |tasks: usize| {
+            let wakers = Arc::new(Mutex::new(Vec::with_capacity(tasks)));
+            for _ in 0..tasks {
+                let (wakers, mut is_woken) = (wakers.clone(), false);
+                drop(rt.spawn(poll_fn(move |cx| {
+                    if std::mem::replace(&mut is_woken, true) {
+                        return Poll::Ready(());
+                    }
+                    wakers.lock().expect("no panic under this lock").push(cx.waker().clone());
+                    Poll::Pending
+                })));
+            }
+            rt.run_until_stalled();
+            let wake = move || wakers.lock().expect("no panic under this lock").drain(..).for_each(Waker::wake);
+            thread::spawn(wake).join().expect("wakers do not panic");
+            rt.run_until_stalled();
+        };
+        burst(1);
+        let before = held().0;
+        burst(TASKS);
+        (0..40).for_each(|_| burst(1));
+        let left = held().0 - before;
+        // Chunks for the tasks are kept, up to 16 MiB of them, where tasks share any.
+        let chunks = if cfg!(debug_assertions) { 0 } else { 16 << 20 };
+        assert!(left < chunks + (128 << 10), "{left} bytes are kept");
+    });
+}

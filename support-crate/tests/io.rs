@@ -516,6 +516,24 @@ fn a_byte_out_of_band_does_not_make_a_reader_spin() {
     });
 }
 
+/// The same of who only looks: a peek takes no mark away.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_byte_out_of_band_does_not_make_who_peeks_spin() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let (ours, theirs) = tcp_pair(&handle);
+        socket2::SockRef::from(&theirs).send_out_of_band(b"!").expect("loopback");
+        let before = rt.stats();
+        assert!(rt.block_on(handle.timeout(100 * MS, ours.peek(&mut [0; 16]))).is_err());
+        let waits = rt.stats().waits - before.waits;
+        assert!(waits < 10, "{waits} questions to the system in 100 ms with nothing to do");
+        std::io::Write::write_all(&mut (&theirs), b"more").expect("loopback");
+        assert!(rt.block_on(ours.peek(&mut [0; 16])).expect("loopback") > 0);
+    });
+}
+
 /// An error that waits in the socket's own queue is an event that no read takes away.
 #[cfg(target_os = "linux")]
 #[test]

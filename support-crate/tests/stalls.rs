@@ -4,7 +4,7 @@ mod common;
 
 use common::{Gate, Keeps, OnDrop, SOON, runtime, tcp_pair, within};
 use futures::channel::{mpsc, oneshot};
-use futures::{FutureExt, StreamExt};
+use futures::{AsyncRead, FutureExt, StreamExt};
 use pinlab::{Stalled, TcpListener, UdpSocket, yield_now};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -275,6 +275,24 @@ fn a_wait_for_a_socket_that_was_given_up_is_no_hope() {
             assert!(limit.is_err());
             pending::<()>().await;
         });
+        assert!(result.is_err());
+    });
+}
+
+/// Who finds out that a read was given up may give up another one in the same silence.
+#[cfg(not(miri))] // it would take long
+#[test]
+fn reads_that_are_given_up_one_after_the_other_are_no_hope() {
+    within(SOON, || {
+        let rt = runtime();
+        let pairs = [tcp_pair(&rt.handle()), tcp_pair(&rt.handle())];
+        let mut left = pairs.iter();
+        let result = rt.try_block_on(poll_fn(|cx| {
+            if let Some((ours, _theirs)) = left.next() {
+                assert!(Pin::new(&mut &*ours).poll_read(cx, &mut [0; 8]).is_pending());
+            }
+            Poll::<()>::Pending
+        }));
         assert!(result.is_err());
     });
 }

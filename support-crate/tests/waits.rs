@@ -20,6 +20,21 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 // ---- many at one source ------------------------------------------------------------------------------------------
 
+/// What a read has found out is no reason to leave an operation untried that may have nothing to do with it.
+#[test]
+fn an_operation_of_ones_own_is_tried_after_a_short_read() {
+    within(SOON, || {
+        let rt = runtime();
+        let (stream, mut theirs) = tcp_pair(&rt.handle());
+        theirs.write_all(b"x").expect("loopback");
+        rt.block_on(async {
+            stream.as_ref().readable().await.expect("loopback");
+            assert_eq!((&stream).read(&mut [0; 8]).await.expect("loopback"), 1);
+            stream.as_ref().read_with(|stream| stream.peer_addr()).await.expect("it is connected");
+        });
+    });
+}
+
 /// C33. The 33rd waiter used to displace and wake the others, for ever.
 #[test]
 fn any_number_of_tasks_wait_for_one_source_without_a_poll() {

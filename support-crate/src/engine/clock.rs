@@ -95,11 +95,6 @@ impl Clock {
         self.end_of_turn.set(self.polls.get());
     }
 
-    /// The last look at the clock.
-    pub(super) fn last_look(&self) -> Instant {
-        self.now.get()
-    }
-
     /// Looks at the clock.
     #[inline]
     pub(super) fn look(&self) -> Instant {

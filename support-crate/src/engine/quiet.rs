@@ -1,7 +1,7 @@
 //! What an engine does that has slept for long with nothing armed that is sure to wake it.
 //!
-//! Poll-style waiters of sockets do not say when they give up. So after [`LOOK_AFTER`] without any event, once for each such silence, all of them are woken; who
-//! still waits comes back, and then there is something to wait for.
+//! Poll-style waiters of sockets do not say when they give up. So after [`LOOK_AFTER`] without any event all of them are woken; who still waits comes back, and
+//! then there is something to wait for. Who is woken may give up another one, so that is done again in the same silence, after twice as long each time.
 //!
 //! What remains is what cannot be known. A future may own the sender for which it waits. And a combinator with wakers of its own (`FuturesUnordered`,
 //! `join_all` of many) may hold stuck tasks only, or one more future whose waker another thread has: from here both mostly look the same (see `stall`). Then a note says, once, who
@@ -41,8 +41,8 @@ pub(super) struct Quiet {
     happened: Cell<u64>,
     /// Since when nothing has, and at what count.
     since: Cell<Option<(Instant, u64)>>,
-    /// At which count the engine has looked closer.
-    looked: Cell<u64>,
+    /// At which count the engine has looked closer, and how often.
+    looked: Cell<(u64, u32)>,
     note_after: Cell<Option<Duration>>,
     has_noted: Cell<bool>,
 }
@@ -52,7 +52,7 @@ impl Quiet {
         Self {
             happened: Cell::new(1),
             since: Cell::new(None),
-            looked: Cell::new(0),
+            looked: Cell::new((0, 0)),
             note_after: Cell::new(default_note()),
             has_noted: Cell::new(false),
         }
@@ -81,9 +81,15 @@ impl Quiet {
         }
     }
 
-    /// Whether the engine has looked closer in this silence.
-    fn has_looked(&self) -> bool {
-        self.looked.get() == self.happened.get()
+    /// How often the engine has looked closer in this silence.
+    fn looks(&self) -> u32 {
+        let (happened, looks) = self.looked.get();
+        if happened == self.happened.get() { looks } else { 0 }
+    }
+
+    /// How long it has to last for the next look: twice as long each time.
+    fn look_after(&self) -> Duration {
+        LOOK_AFTER.saturating_mul(1 << self.looks().min(20))
     }
 }
 
@@ -95,7 +101,7 @@ pub(super) fn limit(engine: &Engine, sockets: bool) -> Option<Duration> {
     let quiet = &engine.quiet;
     let lasts = quiet.lasts();
     let next = match sockets {
-        true => (!quiet.has_looked()).then_some(LOOK_AFTER),
+        true => Some(quiet.look_after()),
         false => quiet.note_after.get().filter(|_| !quiet.has_noted.get()),
     }?;
     Some(next.saturating_sub(lasts).max(Duration::from_millis(1)))
@@ -110,8 +116,8 @@ pub(super) fn look_closer(engine: &Engine, sockets: bool) -> bool {
     }
     let lasts = quiet.lasts();
     if sockets {
-        if lasts >= LOOK_AFTER && !quiet.has_looked() {
-            quiet.looked.set(quiet.happened.get());
+        if lasts >= quiet.look_after() {
+            quiet.looked.set((quiet.happened.get(), quiet.looks() + 1));
             let wakers = engine.reactor().take_anybody();
             for waker in wakers {
                 let _at_work = engine.recorder().is_on().then(|| engine.recorder().at_work(By::Engine));

@@ -90,7 +90,7 @@ fn awaits_handles_only(name: &str) -> bool {
 /// At once, when the engine itself knows of every waker that there is: those of its timers and sockets, those that wait for a task's end, and none else. A `join_all`
 /// or `try_join_all` of more than thirty futures makes wakers of its own: those are known if they are all of [`JoinHandle`]s, and it is what was spawned or blocked on.
 ///
-/// After a second, when some are held by what it can call to find out: a read that was given up (`AsyncRead` has no way to say so).
+/// After a second or more, when some are held by what it can call to find out: a read that was given up (`AsyncRead` has no way to say so).
 ///
 /// Never, when a waker is held by something else, because that could be another thread's: a channel whose sender the waiting future owns itself, a lock that
 /// it holds already, two tasks that hold each other's wakers; nor when a combinator with wakers of its own holds more than join handles (`FuturesUnordered`, a large

@@ -18,7 +18,8 @@ use std::task::{Context, Poll};
 ///
 /// An operation that says `WouldBlock` though the system would not (one that looks for a whole line with `peek`, say) waits for the next event. Since what
 /// it has left is still there, that mostly comes at once, again and again; but of a socket that has had an error, perhaps only with more data. So let an
-/// operation take what there is. A Unix datagram socket that is not connected has the same fault: to Linux it always has room. Connect it.
+/// operation take what there is. A Unix datagram socket that is not connected has the same fault: to Linux it always has room. Connect it. So have, on
+/// Linux, a datagram socket that is shut down while somebody receives, and a terminal whose other end has gone while somebody writes: give the operation up.
 ///
 /// Single operations are safe to cancel: a future that is dropped has either done nothing or was ready. Combinations that keep
 /// bytes of their own, such as `read_exact`, are not.
@@ -157,7 +158,9 @@ impl<T: AsSource> Async<T> {
         let mut cannot_wait = false;
         loop {
             let was_told = told.and_then(Cell::get);
-            let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, was_told, engine.this_poll());
+            // What a read has found out is said of streams, not of somebody's own operation.
+            let this_poll = if told.is_none() { engine.this_poll() } else { None };
+            let (is_worth_a_try, events) = engine.reactor().is_worth_a_try(self.key, side, was_told, this_poll);
             let tries = is_worth_a_try || cannot_wait;
             if tries {
                 if !engine.has_share() && engine.refuses(cx.waker()) {

@@ -195,7 +195,7 @@ impl CountingWaker {
 family!(
     LoggingWaker,
     true,
-    /// Logs what is done with its wakers, in order, and on which thread.
+    /// Logs what is done with its wakers, in order, and on which thread. The log asks for memory under its lock, so an allocator must not use these wakers.
 );
 
 impl LoggingWaker {

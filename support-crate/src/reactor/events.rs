@@ -41,16 +41,16 @@ impl EventBuffer {
         }
     }
 
-    /// Gives each event, and whether it is an error and nothing else.
+    /// Gives each event, and whether every wait will report it until it is read away (IS5).
     pub(super) fn for_each(&mut self, mut each: impl FnMut(Event, bool)) {
         #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         self.linux.drain(&mut each);
         self.portable.iter().for_each(|event| {
             // On Linux an error that stays is seen by the other way, which knows more about it.
-            let error_only = !cfg!(all(target_os = "linux", not(polling_test_poll_backend)))
+            let lasts = !cfg!(all(target_os = "linux", not(polling_test_poll_backend)))
                 && event.is_err() == Some(true)
                 && !event.is_interrupt();
-            each(event, error_only);
+            each(event, lasts);
         });
     }
 }
@@ -101,9 +101,9 @@ mod linux {
                 let flags = event.flags;
                 let readable = flags.intersects(Flag::IN | Flag::PRI | Flag::HUP | Flag::ERR);
                 let writable = flags.intersects(Flag::OUT | Flag::HUP | Flag::ERR);
-                let error_only = flags.contains(Flag::ERR) && !flags.intersects(Flag::IN | Flag::PRI | Flag::HUP | Flag::OUT);
+                let lasts = flags.intersects(Flag::ERR | Flag::PRI) && !flags.intersects(Flag::IN | Flag::HUP | Flag::OUT);
                 // The key of a notification, `usize::MAX`, is beyond every source's.
-                each(Event::new(event.data.u64() as usize, readable, writable), error_only);
+                each(Event::new(event.data.u64() as usize, readable, writable), lasts);
             }
         }
     }
