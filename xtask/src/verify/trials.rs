@@ -214,13 +214,14 @@ impl Bench<'_> {
     }
 }
 
-/// Cells as one, where that means the same: no commands to the kernel, and no variables, which it moves from a cell to the next.
+/// Cells as one, where that means the same: no commands to the kernel, and no variables, which it moves from a cell to the next. In a block, so that the kernel
+/// keeps nothing of them, which might not go together with the next answer (E0592, E0119).
 fn together<'a>(cells: impl Iterator<Item = &'a str>) -> Option<String> {
     let cells: Vec<&str> = cells.collect();
     let (last, before) = cells.split_last()?;
     let of_one_cell = |line: &str| line.starts_with(':') || line.starts_with("let ");
     let is_apart = before.iter().any(|code| code.lines().any(of_one_cell)) || last.lines().any(|line| line.starts_with(':'));
-    (!is_apart).then(|| cells.join("\n"))
+    (!is_apart).then(|| format!("{{\n{}\n}};", cells.join("\n")))
 }
 
 /// Why what a check says of an answer is not what it must say.
@@ -294,8 +295,8 @@ mod tests {
     #[test]
     fn cells_are_run_as_one_only_where_that_means_the_same() {
         let one = |cells: &[&str]| together(cells.iter().copied());
-        assert_eq!(one(&["fn f() {}", "{\n    let a = f();\n}"]).unwrap(), "fn f() {}\n{\n    let a = f();\n}");
-        assert_eq!(one(&["fn f() {}", "let a = f();"]).unwrap(), "fn f() {}\nlet a = f();");
+        assert_eq!(one(&["fn f() {}", "{\n    let a = f();\n}"]).unwrap(), "{\nfn f() {}\n{\n    let a = f();\n}\n};");
+        assert_eq!(one(&["fn f() {}", "let a = f();"]).unwrap(), "{\nfn f() {}\nlet a = f();\n};");
         assert_eq!(one(&["let a = Box::new(1);", "a"]), None);
         assert_eq!(one(&["fn f() {}", ":opt 0\nf()"]), None);
         assert_eq!(one(&[":dep x = \"1\"\nfn f() {}", "f()"]), None);
