@@ -14,8 +14,8 @@
 //! Two kinds of foreign code cannot be kept out of where something is borrowed, and so must leave an engine alone:
 //!
 //! * The global allocator, on the engine's own thread: lists grow, and blocks come and go, while they are borrowed. There it may not use the engine in any
-//!   way, nor call, clone or drop a waker of its tasks. It may park, as std allows it. On other threads it may do that with wakers: no lock is held while memory is asked for or given
-//!   back (IB5 in `remote`).
+//!   way, nor call, clone or drop a waker of its tasks. On other threads it may do that with wakers: no lock is held while memory is asked for or given
+//!   back (IB5 in `remote`). It may park its thread anywhere, as std allows it.
 //! * With the feature `tracing` of `polling`, which any crate of the program can ask for, the program's subscriber: it is called within each call of the
 //!   poller, while the reactor is borrowed; and a panic of its leaves that call half done. This feature is not supported.
 //!

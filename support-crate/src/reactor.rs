@@ -25,12 +25,12 @@
 //! * **IS2** A side with a waiter is armed.
 //! * **IS3** Each event gives each waiter a try. What one is told holds for that one alone, since an operation may say `WouldBlock` for reasons of its own: each
 //!   waiter that has a number remembers after how many events it was told so, is not tried again before the next one, and has been told nothing when it
-//!   begins; one without a number always tries. For all of a side holds only that a stream socket in level mode gave less than was asked for: it has no more for
-//!   anybody, until an event or the next poll. A try may be in vain.
+//!   begins. One without a number, which is a stream's reader or writer, always tries, but where a stream socket in level mode gave less than was asked for: it has
+//!   no more for its readers, until an event or the next poll. A try may be in vain.
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), or the mark of data out of band, which only a read
-//!   passes over, would be reported by every wait in level mode: such a source is watched in edge mode from then on. (On Linux and Android: no other poller tells such an error apart and has that mode.)
+//!   passes over, would be reported by every wait in level mode: such a source is watched in edge mode from then on. (On Linux and Android, the mark on Linux: no other poller tells such an error apart and has that mode.)
 
 mod events;
 mod source;

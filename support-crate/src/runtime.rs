@@ -45,9 +45,9 @@ use std::time::{Duration, Instant};
 ///
 /// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, a poll has a share: 128 things
 /// that were ready at once (a read, a write or another operation on a socket, but not its flush and close; a sleep whose time has passed already). Who asks for more
-/// in that poll is mostly refused: it is `Pending`, and has called its waker. Which ones are not, and who is refused where a future is polled by hand or by
-/// another executor, is up to chance, so that it is not the same one each time: one in eight, and fewer the more have asked. So a poll must not poll its futures, with
-/// the task's own waker, until none is `Pending`: it would go on for long.
+/// in that poll is mostly refused: it is `Pending`, and has called its waker. Which ones are not (one in eight, and fewer the more have asked), and who is refused
+/// where a future is polled by hand or by another executor, is up to chance, so that it is not the same one each time. A future that in one poll polls others again
+/// and again, with the task's own waker, until each is ready, practically never returns: let it return `Pending` instead.
 pub struct Runtime {
     handle: Handle,
 }

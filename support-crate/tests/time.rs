@@ -4,7 +4,7 @@ mod common;
 
 #[cfg(unix)]
 use common::Keeps;
-use common::{Count, SOON, Trace, patient, poll, runtime, tcp_pair, within, yields_for_ever};
+use common::{Count, SOON, Trace, poll, runtime, tcp_pair, within, yields_for_ever};
 use futures::FutureExt;
 use futures::stream::StreamExt;
 use pinlab::{CountingWaker, Handle, Retry, Runtime, Sleep, yield_now};
@@ -406,7 +406,7 @@ fn who_selects_between_many_that_are_ready_lets_others_run() {
             assert!(rt.block_on(handle.timeout(limit, select)).is_err());
             assert!(others.get() > before, "{kind}");
         }
-        // So many things are the most in one poll, but for one in a million: each throw of dice adds one in eight.
+        // So many things are the most in one poll, but for less than one in a million: two that ask are both refused three times in four.
         let (mut most, mut last) = (0, (0, 0));
         let counts = async {
             loop {
@@ -417,7 +417,7 @@ fn who_selects_between_many_that_are_ready_lets_others_run() {
             }
         };
         assert!(rt.block_on(handle.timeout(limit, counts)).map(|(): ()| ()).is_err());
-        assert!((129..=400).contains(&most), "{most}");
+        assert!((129..=160).contains(&most), "{most}");
     });
 }
 
@@ -483,12 +483,26 @@ fn nobody_is_refused_in_each_poll() {
         rt.block_on(futures::future::select(busy.as_mut(), past));
         let (mut ours, mut theirs) = tcp_pair(&handle);
         std::io::Write::write_all(&mut theirs, b"there").expect("loopback");
-        thread::sleep(patient(20 * MS));
         let mut bytes = [0; 8];
-        let read = handle.timeout(patient(200 * MS), futures::AsyncReadExt::read(&mut ours, &mut bytes));
+        let read = handle.timeout(SOON / 2, futures::AsyncReadExt::read(&mut ours, &mut bytes));
         match rt.block_on(futures::future::select(busy, read)) {
             futures::future::Either::Left(((), _)) => unreachable!("it never ends"),
             futures::future::Either::Right((read, _)) => assert_eq!(read.expect("it is there").expect("loopback"), 5),
+        }
+        // Behind foreign wakers, and on another executor, whoever is one of how many.
+        for number in [1, 2, 3, 5, 8] {
+            let busy = || {
+                let mut all: Vec<_> = (0..number).map(|_| handle.interval(Duration::from_nanos(1))).collect();
+                async move {
+                    loop {
+                        futures::future::select_all(all.iter_mut().map(|interval| Box::pin(interval.tick()))).await;
+                    }
+                }
+            };
+            let behind = || futures::future::select(Box::pin(busy()), handle.sleep_until(Instant::now())).map(drop);
+            rt.block_on(behind().boxed_local().shared());
+            rt.block_on(futures::stream::FuturesUnordered::from_iter([behind()]).for_each(|()| ready(())));
+            pinlab::block_on(behind());
         }
         // Many in one task, each asked once in each poll.
         let mut all: Vec<_> = (0..1_000).map(|_| (handle.interval(Duration::from_nanos(1)), false)).collect();

@@ -175,11 +175,14 @@ fn a_python_that_cannot_make_environments() {
 
 #[test]
 fn killed_in_the_middle_and_run_again() {
-    let slow = format!("case \"$1\" in -m) mkdir -p \"$4\"; sleep 2; exit 1;; esac\n{}", python("3 11", true));
+    let slow =
+        format!("case \"$1\" in -m) mkdir -p \"$4\"; echo > \"$4/begun\"; sleep 2; exit 1;; esac\n{}", python("3 11", true));
     let machine = Machine::new().with("python3", &slow);
     let mut first = machine.command().unwrap().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
-    while machine.installed().is_empty() {
+    // Not before it has made its folder: an orphan that makes it later would do so after the second run has swept.
+    let has_begun = || machine.installed().iter().any(|name| machine.path("store").join(name).join("begun").is_file());
+    while !has_begun() {
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing is being installed");
         thread::sleep(Duration::from_millis(10));
     }

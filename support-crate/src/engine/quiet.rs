@@ -1,7 +1,7 @@
 //! What an engine does that has slept for long with nothing armed that is sure to wake it.
 //!
 //! Poll-style waiters of sockets do not say when they give up. So after [`LOOK_AFTER`] without any event all of them are woken; who still waits comes back, and
-//! then there is something to wait for. Who is woken may give up another one, so that is done again in the same silence, after twice as long each time.
+//! then there is something to wait for. Who is woken may give up another read, so that is done again in the same silence, after twice as long each time.
 //!
 //! What remains is what cannot be known. A future may own the sender for which it waits. And a combinator with wakers of its own (`FuturesUnordered`,
 //! `join_all` of many) may hold stuck tasks only, or one more future whose waker another thread has: from here both mostly look the same (see `stall`). Then a note says, once, who

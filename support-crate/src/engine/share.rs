@@ -8,10 +8,11 @@
 //! let through so grows only with the logarithm of the number of those who ask: a loop that selects between many that are ready comes to its end, and yet nobody
 //! is without a chance.
 //!
-//! Where the engine does not know one poll from the next (a future is polled by hand, or by another executor), there is no end of a poll to wait for. There
-//! some are let through, and then so many in a row are refused, up to thousands by a throw of dice: at some time there are enough for all those of a loop
-//! that selects between many, which so lets others run. After them the next share begins. Inside of a poll of the engine's it may be such an executor,
-//! too, or a combinator with wakers of its own, and cannot be told apart.
+//! Where the engine does not know one poll from the next (a future is polled by hand, or by another executor), there is no end of a poll to wait for. There it is
+//! up to chance whether one is let through, or a run of refusals begins, how long that is (mostly short, at times thousands), and so who comes after it: that one
+//! is let through, and the next share begins. A loop that selects between many comes to its end in a run that is long enough. Inside of a poll of the engine's it
+//! may be such an executor, too, or a combinator with wakers of its own, and cannot be told apart: there the next share is a small one, and a run ends with
+//! the poll.
 
 use super::{Engine, Loop};
 use std::cell::Cell;
@@ -23,16 +24,20 @@ const SHARE: u32 = 128;
 const ONE_IN: u32 = 8;
 /// and of more, once so many times as many have asked.
 const FEWER: u32 = 16;
-/// As many as this are refused in a row at most.
+/// So long are the longest runs, in the mean.
 const LONGEST_RUN: u32 = 1 << 13;
+/// How many things may be done after a run, in a poll of the engine's.
+const AFTER_RUN: u32 = 8;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {
     /// The task that the engine is polling.
     Task,
-    /// Somebody of whom the engine does not know when it is polled: another executor's, or with a waker that is not the task's.
-    Other,
+    /// Somebody with another waker, while the engine polls a task.
+    Inside,
+    /// Somebody whom the engine does not poll.
+    Elsewhere,
 }
 
 /// What is left of the share of the poll that is going on.
@@ -42,15 +47,15 @@ pub(super) struct Share {
     left: Cell<(u64, u32)>,
     /// In which poll, and how often its task has asked when nothing was left.
     asked: Cell<(u64, u32)>,
-    /// How many more of the others are refused in a row.
-    run: Cell<u32>,
+    /// In which poll, and how long the run is in the mean that is going on; 0 is none.
+    run: Cell<(u64, u32)>,
     dice: Cell<u64>,
 }
 
 impl Share {
     pub(super) fn new() -> Self {
         const NONE: u64 = u64::MAX; // no poll
-        Self { left: Cell::new((NONE, 0)), asked: Cell::new((NONE, 0)), run: Cell::new(0), dice: Cell::new(1) }
+        Self { left: Cell::new((NONE, 0)), asked: Cell::new((NONE, 0)), run: Cell::new((NONE, 0)), dice: Cell::new(1) }
     }
 
     /// How much is left in the last of so many polls.
@@ -88,22 +93,23 @@ impl Share {
                 self.asked.set((polls, asked));
                 !self.throw().is_multiple_of(u64::from(ONE_IN.max(asked / FEWER)))
             }
-            Asker::Other => {
-                let run = match self.run.get() {
-                    0 if self.throw().is_multiple_of(2) => return false, // else it is the same one each time
-                    0 => self.throw_run(),
-                    run => run,
+            Asker::Inside | Asker::Elsewhere => {
+                let mean = match self.run.get() {
+                    (poll, mean) if poll == polls && mean > 0 => mean,
+                    _ if self.throw().is_multiple_of(2) => return false,
+                    _ => self.throw_run(),
                 };
-                self.run.set(run - 1);
-                if run == 1 {
-                    self.left.set((polls, SHARE));
+                let is_over = self.throw().is_multiple_of(u64::from(mean));
+                self.run.set((polls, if is_over { 0 } else { mean }));
+                if is_over {
+                    self.left.set((polls, if asker == Asker::Inside { AFTER_RUN } else { SHARE }));
                 }
-                true
+                !is_over
             }
         }
     }
 
-    /// The length of a run: 1, 2, 4 and so on, each half as likely as the one before.
+    /// The mean length of a run: 1, 2, 4 and so on, each half as likely as the one before.
     fn throw_run(&self) -> u32 {
         1 << (self.throw() | u64::from(LONGEST_RUN)).trailing_zeros()
     }
@@ -137,7 +143,8 @@ impl Engine {
     pub(crate) fn refuses(&self, waker: &Waker) -> bool {
         let asker = match self.at.get() {
             at @ (Loop::Task | Loop::Main) if self.tasks.is_being_polled(waker, at == Loop::Main) => Asker::Task,
-            _ => Asker::Other,
+            Loop::Task | Loop::Main => Asker::Inside,
+            _ => Asker::Elsewhere,
         };
         self.share.refuses(self.clock.polls(), asker)
     }

@@ -18,8 +18,8 @@ use std::task::{Context, Poll};
 ///
 /// An operation that says `WouldBlock` though the system would not (one that looks for a whole line with `peek`, say) waits for the next event. Since what
 /// it has left is still there, that mostly comes at once, again and again; but of a socket that has had an error, perhaps only with more data. So let an
-/// operation take what there is. A Unix datagram socket that is not connected has the same fault: to Linux it always has room. Connect it. So have, on
-/// Linux, a datagram socket that is shut down while somebody receives, and a terminal whose other end has gone while somebody writes: give the operation up.
+/// operation take what there is. A Unix datagram socket that is not connected has the same fault: to Linux it always has room. Connect it. On
+/// Linux two more have it: a datagram socket that is shut down while somebody receives, and a terminal whose other end has gone while somebody writes.
 ///
 /// Single operations are safe to cancel: a future that is dropped has either done nothing or was ready. Combinations that keep
 /// bytes of their own, such as `read_exact`, are not.

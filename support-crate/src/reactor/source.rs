@@ -15,7 +15,7 @@ pub(super) struct Source {
 
 #[derive(Default)]
 pub(super) struct SideState {
-    /// In this poll a stream socket gave less than was asked for: in it, it has no more for anybody (IS3).
+    /// In this poll a stream socket gave less than was asked for: in it, it has no more for those without a number, who are its readers (IS3).
     pub(super) exhausted: Option<u64>,
     pub(super) armed: bool,
     /// How many events there have been.

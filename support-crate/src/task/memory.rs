@@ -285,6 +285,9 @@ impl Memory {
         // SAFETY: IM8: in the list, so alive.
         let index = unsafe { place.as_ref() }.index.get();
         self.chunks.swap_remove(index);
+        if self.chunks.capacity() > KEPT && self.chunks.len() < self.chunks.capacity() / 4 {
+            self.chunks.shrink_to(self.chunks.capacity() / 2);
+        }
         if let Some(moved) = self.chunks.get(index) {
             // SAFETY: IM8: as above.
             unsafe { moved.as_ref() }.index.set(index);

@@ -82,7 +82,7 @@ pub(super) fn run(
                 let wrong = bench.answer(notebook, exercise, answer, at_once)?;
                 let again = bench.again.take().map_or(String::new(), |(why, kernels)| {
                     let why: String = why.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
-                    format!("\n          tried again, in {kernels} fresh kernels: it {why}")
+                    format!("\n          tried again (fresh kernels: {kernels}): {why}")
                 });
                 let time = (started.elapsed().as_secs_f64(), name + &again);
                 let what = |why: String| format!("exercise `{}`, answer `{}`: {why}", answer.exercise, answer.title);
