@@ -30,7 +30,8 @@
 //! * **IS4** A source leaves the reactor before its descriptor is closed: [`Async`](crate::Async) owns both. And no descriptor is in it twice. So what is
 //!   registered under a number is never another's.
 //! * **IS5** An error that is not an end, which only reading it away would silence (a socket's error queue), or the mark of data out of band, which only a read
-//!   passes over, would be reported by every wait in level mode: such a source is watched in edge mode from then on. (On Linux and Android, the mark on Linux: no other poller tells such an error apart and has that mode.)
+//!   passes over, would be reported by every wait in level mode: such a source is watched in edge mode from then on. (On Linux and
+//!   Android, of the mark on Linux only: no other poller tells them apart and has that mode.)
 
 mod events;
 mod source;

@@ -96,11 +96,13 @@ pub(crate) fn verify(project: &Path, plan: &Plan) -> Result<bool> {
     }
     let mut times = String::new();
     if let Some(wanted) = &plan.notebooks {
+        // Where there is a browser, it runs each in a kernel of its own.
+        let apart = plan.full && (plan.browser != Some(Browser::All) || browser::webdriver::find_driver().is_none());
         let (notebooks, table) = notebooks::run(
             &ui,
             project,
             wanted,
-            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers },
+            notebooks::Wish { times: plan.times, bless: plan.bless, only_answers: plan.only_answers, apart },
         )?;
         tally.add(notebooks);
         times = table;

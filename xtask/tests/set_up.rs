@@ -108,7 +108,7 @@ impl Machine {
         names.filter(|name| name != "lock" && name != "sessions").collect()
     }
 
-    /// The set-up fails, says all of this, and nothing half-installed is left.
+    /// The set-up fails, says all of this, and nothing half-installed is left. (What was mounted in a namespace is gone with it.)
     #[track_caller]
     fn says(self, words: &[&str]) {
         let Some(said) = self.set_up() else { return };

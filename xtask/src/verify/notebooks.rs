@@ -49,6 +49,8 @@ pub(super) struct Wish {
     pub(super) bless: bool,
     /// Try the answers and nothing else.
     pub(super) only_answers: bool,
+    /// Run each in a kernel of its own, and its answers in another, even where one kernel shows the same.
+    pub(super) apart: bool,
 }
 
 /// One run of one notebook.
@@ -105,7 +107,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
                     report(ui, &notebook.name, &format!("{}: its file", notebook.name), &verdict);
                     tally.add(verdict.count());
                 }
-                let together = !(trials.is_empty() || wish.only_answers || wish.bless) && wish.times == 1;
+                let together = !(trials.is_empty() || wish.only_answers || wish.apart || wish.bless) && wish.times == 1;
                 if together {
                     jobs.push_back(Job::Both(notebook, trials));
                     continue;
