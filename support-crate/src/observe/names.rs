@@ -16,8 +16,11 @@ pub(crate) fn short_name(full: &str) -> String {
             closures += 1;
         }
         match (parts.last(), closures) {
-            // What a notebook's cell is compiled into is a function of this name. Its number is the kernel's, not always the cell's.
-            (Some(name), 1..) if name.starts_with("run_user_code_") => short.push_str("async block of a cell"),
+            // What a notebook's cell is compiled into is a function of this name. Its number is the kernel's, not always the cell's. A future that has
+            // no name is an async block; what stands among a type's parameters may be a closure as well.
+            (Some(name), 1..) if name.starts_with("run_user_code_") => {
+                short.push_str(if short.is_empty() { "async block of a cell" } else { "code of a cell" });
+            }
             (Some(name), 0) => short.push_str(name),
             (Some(name), 1) => write!(short, "{name}()").expect("a String takes everything"),
             (Some(name), _) => write!(short, "{name}(){{async}}").expect("a String takes everything"),
@@ -42,5 +45,6 @@ mod tests {
         assert_eq!(short_name("a::Retry<b::make::{{closure}}, c::D>"), "Retry<make(), D>");
         assert_eq!(short_name("ctx::run::{{closure}}::{{closure}}"), "run(){async}");
         assert_eq!(short_name("ctx::run_user_code_33::{{closure}}"), "async block of a cell");
+        assert_eq!(short_name("a::Retry<ctx::run_user_code_3::{{closure}}, b::D>"), "Retry<code of a cell, D>");
     }
 }

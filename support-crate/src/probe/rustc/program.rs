@@ -131,7 +131,8 @@ impl Folder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
         let name = format!("pinlab-{}-{now:x}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = env::temp_dir().join(name);
+        // In a notebook it goes with the session, even if the cell is killed first.
+        let folder = env::var_os("EVCXR_TMPDIR").map_or_else(env::temp_dir, PathBuf::from).join(name);
         fs::create_dir(&folder).unwrap_or_else(|error| panic!("no folder for a program ({}): {error}", folder.display()));
         Self(folder)
     }
