@@ -4,21 +4,39 @@
 
 use std::time::{Duration, Instant};
 
-/// For so long nothing must have happened in the program before it is said.
+/// For so long the program must hardly have run before it is said.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
+/// So often its threads may have run in that time: an engine that waits for sockets looks now and then whether somebody has given up.
+const HARDLY: u64 = 5;
 /// How often the program is looked at meanwhile.
 pub(crate) const OFTEN: Duration = Duration::from_secs(2);
+
+/// What has happened in a program so far.
+#[derive(Clone, Copy, Debug)]
+struct Activity {
+    /// Which threads there are, in it and in what it has started; a hash.
+    threads: u64,
+    /// How often they have begun to run.
+    runs: u64,
+}
+
+impl Activity {
+    /// Whether a program of which this is seen has hardly run since it was seen like `then`.
+    fn is_hardly_more_than(&self, then: &Self) -> bool {
+        self.threads == then.threads && self.runs.saturating_sub(then.runs) <= HARDLY
+    }
+}
 
 /// Looks at the program that runs one cell.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Since when nothing has happened, and what had happened until then.
-    quiet: Option<(Instant, u64)>,
+    /// Since when it has hardly run, and what had happened until then.
+    quiet: Option<(Instant, Activity)>,
     has_said: bool,
 }
 
 impl Watch {
-    /// What the cell waits for, once, if the program below this kernel has done nothing for [`LONG`].
+    /// What the cell waits for, once, if the program below this kernel has hardly run for [`LONG`].
     pub(crate) fn look(&mut self, kernel: u32) -> Option<String> {
         if self.has_said {
             return None;
@@ -27,8 +45,8 @@ impl Watch {
             self.quiet = None;
             return None;
         };
-        let (since, _) =
-            *self.quiet.insert(self.quiet.filter(|(_, then)| *then == activity).unwrap_or((Instant::now(), activity)));
+        let is_quiet = |(_, then): &(Instant, Activity)| activity.is_hardly_more_than(then);
+        let (since, _) = *self.quiet.insert(self.quiet.filter(is_quiet).unwrap_or((Instant::now(), activity)));
         if since.elapsed() < LONG {
             return None;
         }
@@ -36,7 +54,7 @@ impl Watch {
         self.has_said = !waits.is_empty();
         self.has_said.then(|| {
             format!(
-                "pinlab: this cell has waited for {} s, in which its program has done nothing. It waits\n{}\
+                "pinlab: this cell has waited for {} s, in which its program has hardly run. It waits\n{}\
                  Interrupt it (■) if that will never come: the notebook goes on.\n",
                 since.elapsed().as_secs(),
                 waits.iter().map(|wait| format!("  {wait}\n")).collect::<String>()
@@ -47,6 +65,7 @@ impl Watch {
 
 #[cfg(target_os = "linux")]
 mod system {
+    use super::Activity;
     use std::fs;
     use std::hash::{DefaultHasher, Hash, Hasher};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -54,22 +73,23 @@ mod system {
     /// The threads that are told of.
     const MOST: usize = 4;
 
-    /// A number that changes when any thread of the program that runs the cells, or of what it has started, has run. `None`: no cell runs, as far as
-    /// can be seen (it is still being compiled: the program waits for the kernel, on its input).
-    pub(super) fn activity(kernel: u32) -> Option<u64> {
+    /// What has happened in the program that runs the cells. `None`: no cell runs, as far as can be seen (it is still being compiled: the program waits
+    /// for the kernel, on its input).
+    pub(super) fn activity(kernel: u32) -> Option<Activity> {
         let program = program(kernel)?;
         if call(program, program).is_some_and(|call| call.number == libc::SYS_read && call.first == 0) {
             return None;
         }
-        let mut hasher = DefaultHasher::new();
+        let (mut hasher, mut runs) = (DefaultHasher::new(), 0);
         let mut processes = vec![program];
         while let Some(process) = processes.pop() {
             for thread in threads(process) {
-                (process, thread, switches(process, thread)).hash(&mut hasher);
+                (process, thread).hash(&mut hasher);
+                runs += switches(process, thread);
             }
             processes.extend(children(process));
         }
-        Some(hasher.finish())
+        Some(Activity { threads: hasher.finish(), runs })
     }
 
     /// What each of its threads waits for, the main thread first.
@@ -239,7 +259,7 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    pub(super) fn activity(_: u32) -> Option<u64> {
+    pub(super) fn activity(_: u32) -> Option<super::Activity> {
         None
     }
     pub(super) fn waits(_: u32) -> Vec<String> {
@@ -250,11 +270,20 @@ mod system {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::system::{address, wait};
+    use super::{Activity, HARDLY};
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc;
     use std::thread;
     use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_look_now_and_then_is_no_work_and_a_new_thread_is() {
+        let then = Activity { threads: 7, runs: 100 };
+        let is_quiet = |threads, runs| Activity { threads, runs }.is_hardly_more_than(&then);
+        assert!(is_quiet(7, 100) && is_quiet(7, 100 + HARDLY));
+        assert!(!is_quiet(7, 101 + HARDLY) && !is_quiet(8, 100));
+    }
 
     /// What a thread is said to wait for that does this. It is left alone afterwards: that is what it is for.
     fn waiting(blocks: impl FnOnce() + Send + 'static) -> String {
