@@ -5,13 +5,13 @@
 //!   NN-name.ipynb                  the reader's
 //!   NN-name.mine.ipynb             what the reader had changed when the course's changed, or when it was reset
 //!   README.md                      the index, with what is solved
-//!   .pinlab/                       what was given, and what is solved ([`pinlab_kernel::progress`])
+//!   .pinlab/                       what was given, what is solved ([`pinlab_kernel::progress`]), and the lock of who makes the copy
 //! ```
 //!
 //! A notebook that the reader has only run is theirs to run again; one in which they have changed a cell is never written over.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -46,9 +46,23 @@ pub(crate) struct Update {
 
 /// Makes the copy, or brings it up to date.
 pub(crate) fn update(project: &Path) -> Result<Update> {
+    let _lock = lock(&project.join(FOLDER))?;
+    bring_up_to_date(project)
+}
+
+/// Waits until nobody else makes this copy. Without it, of two at once one would take for the reader's what the other has just given.
+fn lock(copy: &Path) -> Result<File> {
+    let folder = copy.join(progress::FOLDER);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", copy.display()))?;
+    let file = File::create(folder.join(LOCK)).with_context(|| format!("cannot write to {}", folder.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
+    Ok(file)
+}
+
+/// Needs the lock.
+fn bring_up_to_date(project: &Path) -> Result<Update> {
     let copy = project.join(FOLDER);
-    let mut update = Update { first: !copy.join(progress::FOLDER).is_dir(), ..Update::default() };
-    fs::create_dir_all(copy.join(progress::FOLDER)).with_context(|| format!("cannot make {}", copy.display()))?;
+    let mut update = Update { first: !copy.join(progress::FOLDER).join(GIVEN).exists(), ..Update::default() };
     let mut given = read_given(&copy);
     let mut fresh = BTreeMap::new();
     for path in notebook::list(&project.join("notebooks"))? {
@@ -90,8 +104,9 @@ pub(crate) fn update(project: &Path) -> Result<Update> {
 
 /// Gives fresh copies of the notebooks whose names begin so. What the reader has changed is kept beside.
 pub(crate) fn reset(project: &Path, beginning: &str) -> Result<Update> {
-    update(project)?;
     let copy = project.join(FOLDER);
+    let _lock = lock(&copy)?;
+    bring_up_to_date(project)?;
     let mut given = read_given(&copy);
     let names: Vec<String> =
         given.keys().filter(|name| name.starts_with(beginning.trim_end_matches(".ipynb"))).cloned().collect();
@@ -112,7 +127,7 @@ pub(crate) fn reset(project: &Path, beginning: &str) -> Result<Update> {
         told.push(format!("{name} is as it was at first"));
     }
     write_whole(&copy.join(progress::FOLDER).join(GIVEN), &serde_json::to_string_pretty(&given)?)?;
-    told.extend(update(project)?.told);
+    told.extend(bring_up_to_date(project)?.told);
     Ok(Update { told, first: false })
 }
 
@@ -136,6 +151,7 @@ pub(crate) fn reset_all(project: &Path, yes: bool) -> Result<bool> {
 }
 
 const GIVEN: &str = "given.json";
+const LOCK: &str = "lock";
 
 fn read_given(copy: &Path) -> BTreeMap<String, Given> {
     let text = fs::read_to_string(copy.join(progress::FOLDER).join(GIVEN)).unwrap_or_default();
@@ -149,8 +165,10 @@ fn give(copy: &Path, name: &str, text: &str, now: &Given, old: Option<&Given>, t
         if old == Some(now) {
             return Ok(false);
         }
-        // One that nobody has given is the reader's own.
-        if let Some(kept) = keep_beside(copy, name, old.unwrap_or(&Given::default()))? {
+        // One that nobody has given is the reader's own; but who gave it may have been killed before it was noted.
+        if !is_as_given(&path, now)
+            && let Some(kept) = keep_beside(copy, name, old.unwrap_or(&Given::default()))?
+        {
             told.push(format!("{name} has changed in the course. Yours is kept beside it: {kept}"));
         }
     }
@@ -325,6 +343,22 @@ mod tests {
         assert!(told.len() == 1 && told[0].contains("yours stays"), "{told:?}");
         assert!(folder.join("01-a.ipynb").exists(), "it left the course, but the reader has changed it");
         assert_eq!(update(project.path()).unwrap(), Update::default(), "and it is said once");
+    }
+
+    #[test]
+    fn two_at_once_and_one_that_was_killed_take_nothing_for_the_readers() {
+        let project = tempfile::tempdir().unwrap();
+        course(project.path(), "one();");
+        let copy = project.path().join(FOLDER);
+        for _ in 0..20 {
+            let both = std::thread::scope(|scope| {
+                [(), ()].map(|()| scope.spawn(|| update(project.path()).unwrap())).map(|one| one.join().unwrap())
+            });
+            assert!(both.iter().all(|update| update.told.is_empty()), "{both:?}");
+            assert_eq!(both.iter().filter(|update| update.first).count(), 1);
+            fs::remove_file(copy.join(progress::FOLDER).join(GIVEN)).unwrap(); // as if it had been killed before it wrote this
+        }
+        assert!(!copy.join("01-a.mine.ipynb").exists());
     }
 
     #[test]
