@@ -421,9 +421,29 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
         if metadata.is_dir() {
             copy(&entry.path(), &to)?;
         } else {
-            fs::copy(entry.path(), &to)?;
+            copy_file(&entry.path(), &to)?;
             File::options().write(true).open(&to)?.set_times(FileTimes::new().set_modified(metadata.modified()?))?;
         }
+    }
+    Ok(())
+}
+
+/// Copies a file. Its owner may write to the copy, also where the file is read-only, as in a clone that belongs to somebody else.
+///
+/// # Errors
+/// What cannot be read or written.
+pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    let mut permissions = fs::metadata(to)?.permissions();
+    if permissions.readonly() {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            permissions.set_mode(permissions.mode() | 0o200);
+        }
+        #[cfg(not(unix))]
+        permissions.set_readonly(false);
+        fs::set_permissions(to, permissions)?;
     }
     Ok(())
 }
@@ -431,6 +451,23 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_copy_of_a_read_only_file_can_be_written_to() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        fs::create_dir(&from).unwrap();
+        for (name, mode) in [("a.lock", 0o444), ("program", 0o555), ("own", 0o640)] {
+            fs::write(from.join(name), name).unwrap();
+            fs::set_permissions(from.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        copy(&from, &to).unwrap();
+        let mode = |name| fs::metadata(to.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(["a.lock", "program", "own"].map(mode), [0o644, 0o755, 0o640]);
+    }
 
     #[test]
     fn a_kernel_finds_the_standard_library_whoever_starts_it() {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
+use pinlab_kernel::session;
 
 use crate::installed;
 use crate::jupyter::Server;
@@ -154,7 +155,7 @@ fn write_source(project: &Path, source: &Path, notebooks: &[Notebook]) -> Result
     }
     for entry in fs::read_dir(folder.join("pictures"))? {
         let entry = entry?;
-        fs::copy(entry.path(), source.join("pictures").join(entry.file_name()))?;
+        session::copy_file(&entry.path(), &source.join("pictures").join(entry.file_name()))?;
     }
     Ok(())
 }
@@ -169,7 +170,7 @@ fn give_notebooks(project: &Path, book: &Path) -> Result<()> {
     for path in notebook::list(&project.join("notebooks"))? {
         let name = path.file_name().context("a notebook has a name")?;
         for to in folders.iter().map(|folder| folder.join(name)).filter(|to| to.exists()) {
-            fs::copy(&path, &to).with_context(|| format!("cannot write {}", to.display()))?;
+            session::copy_file(&path, &to).with_context(|| format!("cannot write {}", to.display()))?;
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use pinlab_kernel::progress;
+use pinlab_kernel::{progress, session};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -53,8 +53,8 @@ pub(crate) fn update(project: &Path) -> Result<Update> {
 /// Waits until nobody else makes this copy. Without it, of two at once one would take for the reader's what the other has just given.
 fn lock(copy: &Path) -> Result<File> {
     let folder = copy.join(progress::FOLDER);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", copy.display()))?;
-    let file = File::create(folder.join(LOCK)).with_context(|| format!("cannot write to {}", folder.display()))?;
+    let file = fs::create_dir_all(&folder).and_then(|()| File::create(folder.join(LOCK)));
+    let file = file.with_context(|| format!("cannot write to {}, your own copy of the notebooks", copy.display()))?;
     file.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
     Ok(file)
 }
@@ -238,7 +238,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
         let path: PathBuf = entry?.path();
         let name = path.file_name().context("a file has a name")?;
         if path.is_file() && fs::read(&path)? != fs::read(to.join(name)).unwrap_or_default() {
-            fs::copy(&path, to.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+            session::copy_file(&path, &to.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
         }
     }
     Ok(())

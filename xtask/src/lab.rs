@@ -137,7 +137,7 @@ pub(crate) fn register(project: &Path) -> Result<bool> {
     fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
     for entry in fs::read_dir(&from)? {
         let path = entry?.path();
-        fs::copy(&path, to.join(path.file_name().unwrap_or_default()))
+        session::copy_file(&path, &to.join(path.file_name().unwrap_or_default()))
             .with_context(|| format!("cannot write in {}", to.display()))?;
     }
     let mut spec: serde_json::Value = serde_json::from_str(&fs::read_to_string(from.join("kernel.json"))?)?;

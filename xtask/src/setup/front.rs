@@ -33,8 +33,9 @@ pub(crate) fn install(ui: &Ui, project: &Path, store: &Path, folder: &Path, kern
         .args(["install", "--debug", "--locked", "--no-track", "--path"])
         .arg(project.join("kernel"))
         .arg("--root")
-        .arg(folder);
-    command.arg("--target-dir").arg(project.join("target")).current_dir(project).stdin(Stdio::null());
+        .arg(folder)
+        .current_dir(project)
+        .stdin(Stdio::null());
     let finished = ui.run("compiling the kernel's front", &mut command)?;
     if !finished.status.success() {
         bail!("cargo could not build the kernel's front:\n{}", finished.tail());

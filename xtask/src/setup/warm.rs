@@ -86,7 +86,7 @@ pub(crate) fn make(ui: &Ui, store: &Path, project: &Path, lab: &Lab) -> Result<(
     fs::create_dir(&compiled)?;
     // The kernel resolves the support crate's dependencies afresh: it is given the versions that the clone is tested with.
     let lock = project.join("Cargo.lock");
-    fs::copy(&lock, compiled.join("Cargo.lock")).with_context(|| format!("cannot copy {}", lock.display()))?;
+    session::copy_file(&lock, &compiled.join("Cargo.lock")).with_context(|| format!("cannot copy {}", lock.display()))?;
     run(ui, project, lab, &compiled)?;
     strip(&compiled)?;
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use pinlab_kernel::session;
 use serde_json::json;
 
 use super::judge::{self, Places};
@@ -114,7 +115,8 @@ fn copy(project: &Path) -> Result<tempfile::TempDir> {
             if entry.file_type()?.is_dir() {
                 folders.push(below);
             } else {
-                fs::copy(entry.path(), copy.path().join(&below)).with_context(|| format!("cannot copy {}", below.display()))?;
+                session::copy_file(&entry.path(), &copy.path().join(&below))
+                    .with_context(|| format!("cannot copy {}", below.display()))?;
             }
         }
     }

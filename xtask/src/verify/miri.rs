@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use pinlab_kernel::session;
 
 use self::program::Program;
 use super::answers::{self, Answer};
@@ -113,7 +114,7 @@ fn write(project: &Path, folder: &Path, programs: &[Program]) -> Result<()> {
     let _ = fs::remove_dir_all(&source);
     fs::create_dir_all(&source)?;
     fs::write(folder.join("Cargo.toml"), manifest(project, programs)?)?;
-    fs::copy(project.join("Cargo.lock"), folder.join("Cargo.lock")).context("the lock file of the project")?;
+    session::copy_file(&project.join("Cargo.lock"), &folder.join("Cargo.lock")).context("the lock file of the project")?;
     let ppoll = support_crate(project)?.join("tests").join("common").join("miri.rs");
     for (number, program) in programs.iter().enumerate() {
         let text = format!("{}#[path = {:?}]\nmod ppoll;\n", program.text(), ppoll.display().to_string());
