@@ -667,6 +667,7 @@ fn a_leaked_runtime_drops_nothing_and_its_wakers_stay_harmless() {
     }));
     assert!(rt.tick());
     LEAKED.store(Box::into_raw(rt), SeqCst);
+    std::hint::black_box(&LEAKED); // else the optimiser does without a static that nobody reads
     let waker = keeps.take().expect("polled");
     thread::spawn(move || waker.wake()).join().expect("no panic");
     drops.expect(0);
