@@ -27,7 +27,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Runs a future made by a factory; if it fails, makes another, at most so many times more.
+/// Runs a future made by a factory; if it fails, makes another, at most `retries` times more.
 ///
 /// The attempt is pinned inside the `Retry`: [`Pin::set`] drops the failed one where it stands and puts the next one into the same place. So
 /// attempts may be `!Unpin`, as the futures of async functions are.
@@ -120,7 +120,7 @@ where
         Self { delay: Some(delay), ..self }
     }
 
-    /// Each pause is so many times as long as the one before.
+    /// Each pause is `factor` times as long as the one before.
     ///
     /// # Panics
     ///

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Driving it
 ///
-/// `block_on`, `try_block_on`, `run_until_stalled` and `tick` drive it, one at a time: while one of them is on the stack, each of them panics. So a task, or any
+/// `block_on`, `try_block_on`, `run_until_stalled`, `tick` and `step` drive it, one at a time: while one of them is on the stack, each of them panics. So a task, or any
 /// code that runs inside one of them (a drop, a waker), cannot drive its own runtime: it awaits instead. Anywhere else they may be called, also by a drop or
 /// a waker that runs because a handle outside of them aborts a task; a future that is being dropped is not polled by that.
 ///
@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 /// # Turns
 ///
 /// A task that was woken is polled once, and then the others have their turn. So that they do, even beside one that never has to wait, a poll has a share: 128 things
-/// that were ready at once (a read, a write or another operation on a socket, but not its flush and close; a sleep whose time has passed already). Who asks for more
+/// that were ready at once (a read, a write or another operation on a socket, but not the flush and close of a [`TcpStream`](crate::net::TcpStream); a sleep whose time has passed already). Who asks for more
 /// in that poll is mostly refused: it is `Pending`, and has called its waker. Which ones are not (one in eight, and fewer the more have asked), and who is refused
 /// where a future is polled by hand or by another executor, is up to chance, so that it is not the same one each time. A future that in one poll polls others again
 /// and again, with the task's own waker, until each is ready, practically never returns: let it return `Pending` instead.
@@ -116,7 +116,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Stalled`] when nothing is ready, no timer or socket is waited for, and the engine knows of every waker that there is (its docs say when). The
+    /// [`Stalled`] when nothing is ready, no socket and no timer that will fire is waited for, and the engine knows of every waker that there is (its docs say when). The
     /// future is dropped then; spawned tasks stay. A waker that is somewhere else could be another thread's: then this waits.
     ///
     /// # Panics
@@ -232,7 +232,7 @@ impl Runtime {
         self.engine().record();
     }
 
-    /// What happened since [`Runtime::record`] was called; recording goes on. Empty if it never was. Of what happened the first 100,000 entries are kept.
+    /// What happened since [`Runtime::record`] was called; recording goes on. Empty if it never was, or was stopped. Of what happened the first 100,000 entries are kept.
     pub fn trace(&self) -> Timeline {
         self.engine().recorder().timeline()
     }

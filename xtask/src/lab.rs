@@ -1,5 +1,6 @@
 //! `cargo lab`: opens JupyterLab on the reader's own copy of the notebooks; and the chores about what it installed.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
@@ -158,15 +159,31 @@ fn user_data(lab: &Lab) -> Result<PathBuf> {
     Ok(PathBuf::from(path))
 }
 
+/// Where Jupyter has what is the user's, by its own rule.
+fn usual_data() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || etcetera::home_dir().ok();
+    variable("JUPYTER_DATA_DIR").or_else(|| {
+        if cfg!(windows) {
+            Some(variable("APPDATA")?.join("jupyter"))
+        } else if cfg!(target_os = "macos") {
+            Some(home()?.join("Library").join("Jupyter"))
+        } else {
+            Some(variable("XDG_DATA_HOME").or_else(|| Some(home()?.join(".local").join("share")))?.join("jupyter"))
+        }
+    })
+}
+
 /// Removes what was installed, compiled, signed and registered.
 pub(crate) fn clean() -> Result<bool> {
     let ui = Ui::new();
     let store = Store::of_user()?;
-    // Where the kernels for other programs are is known to the Python that is about to go.
-    let kernels = setup::found(&store).and_then(|lab| user_data(&lab).ok()).map(|data| data.join("kernels"));
+    // Where the kernels for other programs are is known to the Python that is about to go; if it is there, and still runs.
+    let asked = setup::found(&store).and_then(|lab| user_data(&lab).ok());
+    let kernels: BTreeSet<_> = asked.into_iter().chain(usual_data()).map(|data| data.join("kernels")).collect();
     // What is the user's own even where the store is shared: sessions, and what Jupyter has signed and remembers.
     let own = session::own_folder().into_iter().chain(session::elsewhere()).collect::<Vec<_>>();
-    match remove_all(&ui, &store, kernels.as_deref(), &own)?.as_slice() {
+    match remove_all(&ui, &store, &kernels, &own)?.as_slice() {
         [] => ui.say(format!("Nothing to remove: there is no {}.", store.root().display())),
         removed => removed.iter().for_each(|line| ui.say(format!("Removed {line}."))),
     }
@@ -176,14 +193,14 @@ pub(crate) fn clean() -> Result<bool> {
 }
 
 /// What was removed, as the end of a sentence each.
-fn remove_all(ui: &Ui, store: &Store, kernels: Option<&Path>, own: &[PathBuf]) -> Result<Vec<String>> {
+fn remove_all(ui: &Ui, store: &Store, kernels: &BTreeSet<PathBuf>, own: &[PathBuf]) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     let mut remove = |folder: &Path, what: &str| -> Result<()> {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         removed.push(format!("{} ({what})", folder.display()));
         Ok(())
     };
-    let registered = kernels.into_iter().flat_map(|kernels| ["rust", "pinlab"].map(|name| kernels.join(name)));
+    let registered = kernels.iter().flat_map(|kernels| ["rust", "pinlab"].map(|name| kernels.join(name)));
     for folder in registered.filter(|folder| folder.join(MARKER).is_file()) {
         remove(&folder, "the kernel for other programs")?;
     }
@@ -303,7 +320,7 @@ mod tests {
         users.iter().for_each(|path| file(path));
         let store = Store::at(base.path().join("store"));
         let own = ["own", "elsewhere", "never-made"].map(|name| base.path().join(name));
-        let clean = || remove_all(&Ui::new(), &store, Some(&base.path().join("kernels")), &own).unwrap();
+        let clean = || remove_all(&Ui::new(), &store, &BTreeSet::from([base.path().join("kernels")]), &own).unwrap();
         let said = clean().join("\n");
         for path in made {
             let top = path.split('/').take(if path.starts_with("kernels") { 2 } else { 1 }).collect::<Vec<_>>().join("/");

@@ -49,7 +49,7 @@ struct Lab {
     /// Do not open a browser: the address to open is printed
     #[arg(long)]
     no_browser: bool,
-    /// The port to listen on [default: the first that is free, from 8888]
+    /// The port to listen on [default: 8888, or one near it that is free]
     #[arg(long, value_name = "N")]
     port: Option<u16>,
 }
@@ -58,7 +58,7 @@ struct Lab {
 enum Chore {
     /// Set up what is missing, and start nothing
     Setup,
-    /// Give fresh copies of notebooks; what you have changed is kept beside them
+    /// Give fresh copies of notebooks; what you have changed is kept beside them (not with --all)
     Reset {
         /// Beginnings of names, such as 02
         #[arg(value_name = "NAME", conflicts_with = "all")]
@@ -74,7 +74,7 @@ enum Chore {
     Register,
     /// Make the course as a folder of pages to be read in a browser, without running anything there
     #[command(
-        after_help = "Every notebook is run first, which takes about a minute each; the first time, Sphinx is installed in an environment of its own.\nThe pages open from the folder, without a server, and ask nobody for anything. `cargo verify --book` checks them."
+        after_help = "Every notebook is run first, which takes about a minute each; the first time, Sphinx is installed in an environment of its own.\nThe pages open from the folder, without a server, and ask nobody for anything. `cargo verify --book` checks those in target/book."
     )]
     Book {
         /// Where the pages are to be [default: target/book]
@@ -84,7 +84,7 @@ enum Chore {
         #[arg(long)]
         as_committed: bool,
     },
-    /// Remove everything that the lab installed, for all clones
+    /// Remove what the lab has installed in its folder, for all clones
     Clean,
     /// Say what is there, what is missing and how to get it
     Doctor,
@@ -120,7 +120,7 @@ enum Part {
         /// Beginnings of names, such as 03
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// Run each so often: what is up to chance shows itself
+        /// Run each N times: what is up to chance shows itself
         #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "bless")]
         times: usize,
         /// Try the answers to their exercises, and nothing else

@@ -27,7 +27,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// What the system says of the last address: `ConnectionRefused`, `TimedOut`, …
+    /// What the system says of the last address: `ConnectionRefused`, `TimedOut`, …; `InvalidInput` if the name has none; `NotConnected` if the runtime is gone.
     pub async fn connect(handle: &Handle, addr: impl ToSocketAddrs) -> io::Result<Self> {
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for addr in addresses(addr)? {
@@ -172,7 +172,7 @@ impl TcpStream {
     }
 
     /// After so long without a word the system asks the other end whether it is still there (`SO_KEEPALIVE`); `None`, the default: never. In whole
-    /// seconds, at least one.
+    /// seconds (a part of one is left off, but on Windows), at least one.
     ///
     /// # Errors
     ///

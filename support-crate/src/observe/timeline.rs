@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// What an engine did while it was recording: see [`Runtime::record`](crate::Runtime::record).
 ///
-/// In a notebook it shows itself as lanes over time; `{}` gives the same as text, and `{:#}` without any times, which is the
-/// same from run to run.
+/// In a notebook it shows itself as lanes over time; `{}` gives the same as text, and `{:#}` without any times: that is the
+/// same from run to run where no thread, socket or clock decides the order.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     pub(super) names: Vec<String>,
@@ -141,13 +141,13 @@ impl Timeline {
         self.names.len()
     }
 
-    /// How many polls there were, of one task or of all.
+    /// How many polls there were among the entries, of one task or of all.
     pub fn polls(&self, task: Option<usize>) -> usize {
         let is_it = |entry: &&Entry| matches!(entry.what, What::Polled { task: one, .. } if task.is_none_or(|task| task == one));
         self.entries.iter().filter(is_it).count()
     }
 
-    /// How much time the engine slept.
+    /// How much time the engine slept, by the entries.
     pub fn parked(&self) -> Duration {
         self.entries.iter().filter_map(|entry| if let What::Parked { took } = entry.what { Some(took) } else { None }).sum()
     }

@@ -81,8 +81,8 @@ impl<F: Future> Actor for Pinned<'_, F> {
 }
 
 impl Film {
-    /// Polls a future to its end, with an X-ray after each poll. Between two polls it waits for a wake, for five seconds at most; where
-    /// nobody holds the waker, so that none can come, it polls all the same, and says so.
+    /// Polls a future until it is done, 64 times at most, with an X-ray after each poll. Between two polls it waits for a wake, for five seconds at most;
+    /// where nobody holds the waker, so that none can come, it polls all the same, until that changes nothing three times, and says so.
     ///
     /// The future is dropped at the end, and so is its output. A panic in a poll ends the film; one in the drop afterwards is told at its end.
     ///
@@ -111,7 +111,7 @@ impl Film {
         Self::pinned(future, Some(layout), |actor| Self::roll(actor, layout.body.clone(), None))
     }
 
-    /// Polls a future so many times (once at least, 64 times at most), woken or not, or to its end if that comes first.
+    /// Polls a future `times` times (once at least, 64 times at most), woken or not, or to its end if that comes first.
     pub fn polled<F: Future>(future: F, times: usize) -> Self {
         Self::pinned(future, None, |actor| Self::roll(actor, None, Some(times)))
     }

@@ -24,11 +24,12 @@ use std::fmt;
 
 /// What the memory at an address is for, as far as the operating system tells.
 ///
-/// Linux, macOS and Windows tell them all apart; elsewhere everything is [`Unknown`](Region::Unknown).
+/// Linux, macOS (not tried on one yet) and Windows tell them apart; elsewhere everything is [`Unknown`](Region::Unknown).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Region {
-    /// The stack of a thread. The calling thread's own is known exactly; another thread's by the guard below it, or by its tag.
+    /// The stack of a thread. The calling thread's own is known exactly; another thread's by its tag, or by the mapping below
+    /// it that guards it: where there is none (glibc 2.42 on Linux 6.13, and newer), it looks like heap.
     Stack,
     /// Memory from the allocator, large allocations that it maps one by one included.
     Heap,

@@ -119,10 +119,16 @@ impl Judgement {
     #[doc(hidden)]
     pub fn ask(site: &Site, models: &[BorrowModel], tokens: &str) -> Self {
         let text = snippet::text(site, tokens);
-        Self::decide(Mode::of_environment(), models, &text, kept::folder().as_deref())
+        Self::decide(Mode::of_environment(), Interpreter::find, models, &text, kept::folder().as_deref())
     }
 
-    fn decide(mode: Mode, models: &[BorrowModel], text: &str, folder: Option<&std::path::Path>) -> Self {
+    fn decide(
+        mode: Mode,
+        find: impl FnOnce() -> Result<Interpreter, String>,
+        models: &[BorrowModel],
+        text: &str,
+        folder: Option<&std::path::Path>,
+    ) -> Self {
         let kept = folder.and_then(|folder| Kept::read(folder, text));
         let shown = |kept: &Kept| Self {
             findings: Ok(kept.findings.iter().filter(|finding| models.contains(&finding.model)).cloned().collect()),
@@ -134,7 +140,7 @@ impl Judgement {
         let interpreter = if mode == Mode::Kept {
             Err("only kept verdicts are shown (PINLAB_MIRI=kept; PINLAB_MIRI=refresh keeps new ones)".into())
         } else {
-            Interpreter::find()
+            find()
         };
         match (interpreter, kept) {
             (Ok(interpreter), kept) if mode == Mode::Live => {
@@ -170,6 +176,7 @@ impl Judgement {
                     ),
                 }
             }
+            (Err(why), _) if matches!(mode, Mode::Refresh | Mode::Check) => panic!("Miri cannot be asked here: {why}"),
             (Err(_), Some(kept)) => shown(&kept),
             (Err(why), None) => {
                 let why = format!("{why}, and no verdict is kept for exactly this text");
@@ -299,7 +306,8 @@ impl Mode {
 /// | `check` | the kept one, after Miri has confirmed it |
 ///
 /// # Panics
-/// With `refresh`, when the verdict cannot be kept; with `check`, when Miri's verdict is not the one that is kept.
+/// With `refresh` or `check`, when Miri cannot be asked; with `refresh`, when the verdict cannot be kept; with `check`, when Miri's verdict is not the one
+/// that is kept.
 #[macro_export]
 macro_rules! miri {
     (stacked_borrows { $($snippet:tt)* }) => { $crate::miri!(@ask [StackedBorrows] $($snippet)*) };

@@ -400,7 +400,7 @@ impl<O: 'static> FutureSlot<O> {
         self.tenant.as_ref().map_or(0, |tenant| tenant.polls)
     }
 
-    /// Polls the tenant to its end where it is, with an X-ray after each poll: see [`Film::of`].
+    /// Polls the tenant until it is done where it is, with an X-ray after each poll: see [`Film::of`].
     ///
     /// # Panics
     /// When the slot is vacant.

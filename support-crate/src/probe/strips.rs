@@ -203,6 +203,8 @@ impl Strips {
         Some(match (differ, elsewhere) {
             (0, true) => format!("Another address, and not one byte differs from {since}: to move is to copy."),
             (0, false) => format!("Not one byte has changed since {since}."),
+            (1, true) => format!("Another address; 1 of {words} words differs from {since}."),
+            (1, false) => format!("The same address; 1 of {words} words has changed since {since}."),
             (n, true) => format!("Another address; {n} of {words} words differ from {since}."),
             (n, false) => format!("The same address; {n} of {words} words have changed since {since}."),
         })

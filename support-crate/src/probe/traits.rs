@@ -53,7 +53,7 @@ impl TraitsRow {
         self.unpin
     }
 
-    /// Whether it can be awaited as it is.
+    /// Whether it is a `Future`. What is only `IntoFuture` can be awaited, too, and is none.
     pub fn is_future(&self) -> bool {
         self.future
     }

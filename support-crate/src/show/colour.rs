@@ -1,7 +1,7 @@
 //! The colours of all pictures, for the light and for the dark; the page's own where the page has a theme.
 //!
-//! Each pair of line and ground stays apart from the others for every kind of colour vision, and its contrast is above 4.5 in both
-//! themes (a test computes it).
+//! The contrast of what is written on each ground is at least 4.5 in both themes (a test computes it). No colour carries a fact alone:
+//! not everybody tells them apart.
 
 use std::fmt::Write as _;
 

@@ -26,7 +26,7 @@ impl Drop for Folder {
 /// Tests that need Miri do nothing where it is not.
 fn live(text: &str) -> Option<Judgement> {
     Interpreter::find().ok()?;
-    Some(Judgement::decide(Mode::Live, &MODELS, text, None))
+    Some(Judgement::decide(Mode::Live, Interpreter::find, &MODELS, text, None))
 }
 
 #[track_caller]
@@ -112,7 +112,7 @@ fn an_edit_is_never_told_the_verdict_of_the_text_before_it() {
     let folder = Folder::new("edit");
     let kept = Kept { miri: "Miri X".into(), date: "2026-01-02".into(), findings: vec![] };
     kept.write(&folder.0, FREED).unwrap();
-    let ask = |text: &str| Judgement::decide(Mode::Kept, &MODELS, text, Some(&folder.0));
+    let ask = |text: &str| Judgement::decide(Mode::Kept, Interpreter::find, &MODELS, text, Some(&folder.0));
     assert!(ask(FREED).to_string().contains("kept: Miri X, on 2026-01-02"), "{}", ask(FREED));
     for edited in [FREED.replace('7', "8"), FREED.replace("gone", "lost"), FREED.replace("\n\n", "\n"), format!("{FREED} ")] {
         let judgement = ask(&edited);
@@ -134,7 +134,7 @@ fn what_is_kept_can_be_made_anew_and_checked() {
     if Interpreter::find().is_err() {
         return;
     }
-    let ask = |mode| Judgement::decide(mode, &[BorrowModel::TreeBorrows], FREED, Some(&folder.0));
+    let ask = |mode| Judgement::decide(mode, Interpreter::find, &[BorrowModel::TreeBorrows], FREED, Some(&folder.0));
     let check = || std::panic::catch_unwind(|| ask(Mode::Check).to_string());
     assert!(check().is_err(), "nothing is kept yet");
     let fresh = ask(Mode::Refresh);
@@ -148,6 +148,20 @@ fn what_is_kept_can_be_made_anew_and_checked() {
     assert!(check().is_err());
     ask(Mode::Refresh);
     assert_eq!(check().unwrap(), fresh.to_string());
+}
+
+#[test]
+fn what_is_to_be_confirmed_is_not_taken_for_confirmed_where_miri_is_missing() {
+    let folder = Folder::new("missing");
+    Kept { miri: "Miri X".into(), date: "2026-01-02".into(), findings: vec![] }.write(&folder.0, FREED).unwrap();
+    let missing = || Err("it is not installed".to_owned());
+    let ask = |mode| Judgement::decide(mode, missing, &MODELS, FREED, Some(&folder.0)).to_string();
+    assert!(ask(Mode::Live).contains("kept: Miri X"), "{}", ask(Mode::Live));
+    for mode in [Mode::Check, Mode::Refresh] {
+        let payload = std::panic::catch_unwind(|| ask(mode)).unwrap_err();
+        let said = payload.downcast_ref::<String>().unwrap();
+        assert!(said.contains("Miri cannot be asked here: it is not installed"), "{said}");
+    }
 }
 
 #[test]

@@ -89,8 +89,8 @@ impl Verdict {
         self.run_at("2")
     }
 
-    /// The same at another level of optimisation: `"0"` to `"3"`, `"s"` or `"z"`. A program without undefined behaviour
-    /// does the same at each of them.
+    /// The same at another level of optimisation: `"0"` to `"3"`, `"s"` or `"z"`. What differs between them need not
+    /// be undefined behaviour: level `"0"` also checks overflow and `debug_assert!`, and what nobody promises, such as addresses, may differ.
     ///
     /// # Panics
     /// As [`run`](Verdict::run), and when there is no such level.
