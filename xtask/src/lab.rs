@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use etcetera::BaseStrategy as _;
 use pinlab_kernel::session::{self, SESSIONS};
 
 use crate::copy;
@@ -161,17 +162,13 @@ fn user_data(lab: &Lab) -> Result<PathBuf> {
 
 /// Where Jupyter has what is the user's, by its own rule.
 fn usual_data() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || etcetera::home_dir().ok();
-    variable("JUPYTER_DATA_DIR").or_else(|| {
-        if cfg!(windows) {
-            Some(variable("APPDATA")?.join("jupyter"))
-        } else if cfg!(target_os = "macos") {
-            Some(home()?.join("Library").join("Jupyter"))
-        } else {
-            Some(variable("XDG_DATA_HOME").or_else(|| Some(home()?.join(".local").join("share")))?.join("jupyter"))
-        }
-    })
+    if let Some(folder) = std::env::var_os("JUPYTER_DATA_DIR").filter(|folder| !folder.is_empty()) {
+        return Some(folder.into());
+    }
+    if cfg!(target_os = "macos") {
+        return Some(etcetera::home_dir().ok()?.join("Library").join("Jupyter"));
+    }
+    Some(etcetera::choose_base_strategy().ok()?.data_dir().join("jupyter"))
 }
 
 /// Removes what was installed, compiled, signed and registered.

@@ -84,7 +84,7 @@ enum Chore {
         #[arg(long)]
         as_committed: bool,
     },
-    /// Remove what the lab has installed in its folder, for all clones
+    /// Remove what the lab has set up, for all clones; `rust-src`, if it was added, stays
     Clean,
     /// Say what is there, what is missing and how to get it
     Doctor,

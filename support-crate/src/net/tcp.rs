@@ -172,7 +172,7 @@ impl TcpStream {
     }
 
     /// After so long without a word the system asks the other end whether it is still there (`SO_KEEPALIVE`); `None`, the default: never. In whole
-    /// seconds (a part of one is left off, but on Windows), at least one.
+    /// seconds (a part of one is left off, except on Windows), at least one.
     ///
     /// # Errors
     ///
