@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::answers::Answer;
 use super::folded::{Ending, Folded};
@@ -19,12 +19,18 @@ use super::judge::{self, Failure};
 use super::mask;
 use crate::jupyter::{Kernel, Server};
 use crate::notebook::{Cell, Exercise, Notebook};
-use crate::outputs::sections;
 use crate::outputs::{End, Ran};
+use crate::outputs::{joined, sections};
 use crate::runner::Death;
 
 /// The longest that an answer or a check may take, if the cell's rules do not say otherwise.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How many answers are tried in one cell: most of the time that a cell takes is the compiler's, and hardly more for several.
+const TOGETHER: usize = 6;
+
+/// Printed after each of them.
+const NEXT: &str = "-- the next answer --";
 
 /// What is tried in a notebook.
 #[derive(Clone, Debug, Default)]
@@ -72,10 +78,16 @@ pub(super) fn run(
                 code: exercise.solution.clone(),
                 hint: None,
             };
-            let answers = trials.answers.iter().filter(|answer| answer.exercise == exercise.name);
+            let answers: Vec<&Answer> = trials.answers.iter().filter(|answer| answer.exercise == exercise.name).collect();
+            on_step(&format!("{}, several answers at once", exercise.name));
+            let well = bench.several(notebook, exercise, &answers)?;
+            let (known, open): (Vec<_>, Vec<_>) = answers.iter().zip(well).partition(|(_, well)| well.is_some());
+            tried.extend(known.into_iter().filter_map(|(answer, seconds)| {
+                Some(Tried { failure: None, time: (seconds?, format!("{}, {}", answer.exercise, answer.title)) })
+            }));
             // The solution comes last: the kernel keeps an `impl` that no later one stands for, and answers need not go together. It is run as the
             // reader runs it, a cell at a time.
-            for (answer, at_once) in answers.map(|answer| (answer, true)).chain([(&solution, false)]) {
+            for (answer, at_once) in open.into_iter().map(|(answer, _)| (*answer, true)).chain([(&solution, false)]) {
                 let name = format!("{}, {}", answer.exercise, answer.title);
                 on_step(&name);
                 let started = Instant::now();
@@ -141,13 +153,40 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Tries some answers in one cell, then the next ones. Of each that was as it must be, how long it took; of the others nothing is known yet.
+    fn several(&mut self, notebook: &Notebook, exercise: &Exercise, answers: &[&Answer]) -> Result<Vec<Option<f64>>> {
+        let mut well = vec![None; answers.len()];
+        let check = &notebook.cells[exercise.check];
+        let codes = answers.iter().enumerate().filter_map(|(number, answer)| {
+            let code = together(steps(notebook, exercise, answer).iter().map(|(_, _, code)| *code))?;
+            Some((number, format!("{code}\nprintln!(\"{NEXT}\");\n")))
+        });
+        let codes: Vec<(usize, String)> = codes.collect();
+        for group in codes.chunks(TOGETHER).filter(|group| group.len() > 1) {
+            let code: String = group.iter().map(|(_, code)| code.as_str()).collect();
+            let limit = check.rules.limit.map_or(LIMIT, Duration::from_secs) * TOGETHER as u32;
+            let started = Instant::now();
+            let ran = self.kernel.run(&code, &check.id, limit)?;
+            let seconds = started.elapsed().as_secs_f64() / group.len() as f64;
+            if is_lost(&ran) {
+                self.afresh()?;
+            }
+            let parts = parts(&ran.outputs);
+            // They do not go together: each by itself.
+            if failed(&ran).is_some() || parts.len() != group.len() + 1 {
+                continue;
+            }
+            for ((number, _), outputs) in group.iter().zip(parts) {
+                well[*number] = misjudged(answers[*number], &outputs).is_none().then_some(seconds);
+            }
+        }
+        Ok(well)
+    }
+
     /// What is wrong with an answer to an exercise, or with what the check says of it.
     fn answer(&mut self, notebook: &Notebook, exercise: &Exercise, answer: &Answer, at_once: bool) -> Result<Option<String>> {
-        let mut steps = vec![("the answer", &notebook.cells[exercise.starter], answer.code.as_str())];
-        let between = notebook.code().filter(|cell| (exercise.starter + 1..exercise.check).contains(&cell.index));
-        steps.extend(between.map(|cell| ("a cell between it and the check", cell, cell.source.as_str())));
+        let steps = steps(notebook, exercise, answer);
         let check = &notebook.cells[exercise.check];
-        steps.push(("the check", check, check.source.as_str()));
         // One cell of both takes half the time. What it finds wrong is looked at again, a cell at a time: that is what counts.
         if let Some(code) = together(steps.iter().map(|(_, _, code)| *code)).filter(|_| at_once) {
             let ran = self.attempt(check, &code)?;
@@ -212,6 +251,37 @@ impl Bench<'_> {
         Ok(not_shown(&folded.shows, &text)
             .map(|line| format!("it must show, in this order,\n  {line}\nbut shows:\n{}", text.trim())))
     }
+}
+
+/// The cells of an exercise with this answer in it: who each is, for messages; where its limits are; its code.
+fn steps<'a>(notebook: &'a Notebook, exercise: &Exercise, answer: &'a Answer) -> Vec<(&'static str, &'a Cell, &'a str)> {
+    let mut steps = vec![("the answer", &notebook.cells[exercise.starter], answer.code.as_str())];
+    let between = notebook.code().filter(|cell| (exercise.starter + 1..exercise.check).contains(&cell.index));
+    steps.extend(between.map(|cell| ("a cell between it and the check", cell, cell.source.as_str())));
+    let check = &notebook.cells[exercise.check];
+    steps.push(("the check", check, check.source.as_str()));
+    steps
+}
+
+/// What a cell of several answers shows of each, and what comes after the last.
+fn parts(outputs: &[Value]) -> Vec<Vec<Value>> {
+    let end = format!("{NEXT}\n");
+    let mut parts = vec![Vec::new()];
+    for output in outputs {
+        let text = joined(&output["text"]);
+        for (number, piece) in text.split(&end).enumerate() {
+            if number > 0 {
+                parts.push(Vec::new());
+            }
+            let piece = if text.contains(&end) {
+                json!({"name": output["name"], "output_type": "stream", "text": piece})
+            } else {
+                output.clone()
+            };
+            parts.last_mut().expect("there is one at the beginning").push(piece);
+        }
+    }
+    parts
 }
 
 /// Cells as one, where that means the same: no commands to the kernel, and no variables, which it moves from a cell to the next. In a block, so that the kernel
@@ -300,6 +370,14 @@ mod tests {
         assert_eq!(one(&["let a = Box::new(1);", "a"]), None);
         assert_eq!(one(&["fn f() {}", ":opt 0\nf()"]), None);
         assert_eq!(one(&[":dep x = \"1\"\nfn f() {}", "f()"]), None);
+    }
+
+    #[test]
+    fn of_several_answers_each_has_its_part_of_what_is_shown() {
+        let shown = [printed(&format!("one\n{NEXT}\ntwo\n")), complained("aside"), printed(&format!("{NEXT}\n{NEXT}\n"))];
+        let text = |part: &Vec<Value>| part.iter().map(|output| joined(&output["text"])).collect::<String>();
+        assert_eq!(parts(&shown).iter().map(text).collect::<Vec<_>>(), ["one\n", "two\naside", "", ""]);
+        assert_eq!(parts(&[]).len(), 1);
     }
 
     #[test]
