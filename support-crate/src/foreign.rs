@@ -9,7 +9,8 @@
 //!   what is to be kept afterwards is looked at afresh, since foreign code may have changed it.
 //! * **IF2** Foreign code about a task runs only while the task's state says so: `Polling`, `Cancelling`, or (for its output) `Empty`.
 //! * **IF3** A panic in it does not unwind through the engine. Of a poll, or the drop of a future, it becomes the task's result; elsewhere the panic
-//!   hook has reported it, and it goes no further.
+//!   hook has reported it, and it goes no further. (A waker that panics in its `wake`, and again when it is dropped by that panic, ends the process: so it
+//!   does wherever it is called.)
 //!
 //! Two kinds of foreign code cannot be kept out of where something is borrowed, and so must leave an engine alone:
 //!

@@ -91,9 +91,12 @@ impl Delay {
     /// The next pause; the one after it is longer.
     fn pause(&mut self) -> Sleep {
         let whole = self.next.min(self.most);
-        self.next = Duration::try_from_secs_f64(whole.as_secs_f64() * self.factor).unwrap_or(Duration::MAX);
+        if !whole.is_zero() {
+            // What is too long for a number of seconds is never.
+            self.next = Duration::try_from_secs_f64(whole.as_secs_f64() * self.factor).unwrap_or(Duration::MAX);
+        }
         let share = if self.jitter > 0.0 { 1.0 - self.jitter * random() } else { 1.0 };
-        // What is too long for a number of seconds is never, with a share off or without.
+        // The same, with a share off or without.
         self.handle.sleep(Duration::try_from_secs_f64(whole.as_secs_f64() * share).unwrap_or(whole))
     }
 }

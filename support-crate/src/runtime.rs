@@ -48,6 +48,10 @@ use std::time::{Duration, Instant};
 /// in that poll is mostly refused: it is `Pending`, and has called its waker. Which ones are not (one in eight, and fewer the more have asked), and who is refused
 /// where a future is polled by hand or by another executor, is up to chance, so that it is not the same one each time. A future that in one poll polls others again
 /// and again, with the task's own waker, until each is ready, practically never returns: let it return `Pending` instead.
+///
+/// # Aborts
+///
+/// A task has room for 16,777,216 wakers that are alive at once; one more ends the process, after a line on stderr.
 pub struct Runtime {
     handle: Handle,
 }
@@ -242,7 +246,7 @@ impl Runtime {
         self.engine().recorder().stop()
     }
 
-    /// A thread that sleeps in `block_on` with nothing to wait for but that somebody calls a waker writes a note to stderr, once for a runtime, after so long: who waits,
+    /// A thread that sleeps in `block_on` with nothing to wait for but that somebody calls a waker writes a note to stderr, once for a runtime, after `silence`: who waits,
     /// and what that means. `None`: never. The default is 3 s in a notebook and never elsewhere; the environment variable `PINLAB_NOTE_AFTER` sets
     /// another, in seconds, also for [`block_on`](crate::block_on), which writes it once a call. What the engine can know it tells by [`Stalled`], note or not.
     pub fn note_after(&self, silence: Option<Duration>) {

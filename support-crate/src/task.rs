@@ -304,7 +304,7 @@ impl fmt::Debug for TaskRef {
 #[cold]
 fn too_many() -> ! {
     show::to_stderr(&format!(
-        "pinlab: a task has {MAX_REFS} wakers: something clones them without end and never drops them; aborting before the count overflows"
+        "pinlab: a task has {MAX_REFS} wakers, and room for no more; is there something that clones them without end? Aborting before the count overflows"
     ));
     std::process::abort()
 }

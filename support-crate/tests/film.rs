@@ -164,3 +164,34 @@ fn a_long_film_keeps_its_still_picture_small_and_says_so() {
     assert_eq!(film.polls(), 41);
     assert!(film.figure().svg().contains("36 polls between them are left out here."), "{}", film.figure().svg());
 }
+
+/// What is left out of the still picture keeps its number: those after it have the same there as in the text.
+#[test]
+fn the_polls_of_a_film_have_one_number_in_the_picture_and_in_the_text() {
+    async fn counts() {
+        let mut polls = 0_u64;
+        while std::hint::black_box(polls) < u64::MAX {
+            polls += 1;
+            Pause(false).await;
+        }
+    }
+    for polls in [2, 5, 6, 19, 20, 21, 40] {
+        let film = Film::polled(counts(), polls);
+        let (text, figure) = (film.to_string(), film.figure());
+        let headings: Vec<&str> = text.lines().filter(|line| line.ends_with(": Pending")).collect();
+        assert_eq!(headings.len(), polls);
+        let drawn: Vec<&str> =
+            headings.iter().copied().filter(|heading| figure.svg().contains(&format!(">{heading}<"))).collect();
+        let kept: Vec<&str> = match polls {
+            ..=5 => headings,
+            _ => headings[..3].iter().chain(&headings[polls - 2..]).copied().collect(),
+        };
+        assert_eq!(drawn, kept, "{polls} polls");
+        // Each of them changes the count, and is compared with one that is drawn.
+        let svg = figure.svg();
+        let numbers: Vec<&str> = kept.iter().filter_map(|heading| heading.split(' ').next()).chain(["(0)"]).collect();
+        let compared: Vec<&str> =
+            svg.split("Changed since ").skip(1).filter_map(|rest| rest.split(". ").next()?.split('.').next()).collect();
+        assert!(!compared.is_empty() && compared.iter().all(|number| numbers.contains(number)), "{compared:?} of {numbers:?}");
+    }
+}

@@ -4,7 +4,7 @@ use pinlab::{
     pictures::{Places, Projection, cheat_sheet},
     prelude::*,
     probe::Strips,
-    show::Type,
+    show::{Svg, Type},
 };
 use roxmltree::{Document, Node};
 
@@ -285,6 +285,30 @@ fn the_pictures_of_the_course_say_what_is_so() {
         well_laid_out(figure.svg());
     }
     assert!(timeline.reactor().words().contains("The wake: "), "{}", timeline.reactor());
+}
+
+#[test]
+fn a_recording_of_nothing_has_no_polls_in_a_row() {
+    let rt = Runtime::new().unwrap();
+    rt.record();
+    let turns = rt.stop_recording().turns();
+    assert!(turns.svg().contains("0 polls in all, at most 0 in a row"), "{}", turns.svg());
+    assert!(turns.svg().contains("0 rows of polls; at most 0 in one."), "{}", turns.svg());
+    well_laid_out(turns.svg());
+}
+
+/// A picture is drawn with whatever type it is asked for, and none is too small to be read.
+#[test]
+fn no_text_is_smaller_than_can_be_read() {
+    for size in [0.0, -3.0, 10.0, f64::NAN, f64::NEG_INFINITY, Type::LEAST, 14.0] {
+        for style in [Type::sans(size), Type::mono(size).bold().end()] {
+            let mut svg = Svg::new();
+            svg.text(200.0, 20.0, "text", style);
+            svg.digits(20.0, 60.0, "0f", 9.0, style);
+            svg.paragraph(200.0, 90.0, 120.0, 20.0, "more of it in lines", style);
+            well_laid_out(&svg.finish("small", "text"));
+        }
+    }
 }
 
 #[test]

@@ -181,7 +181,14 @@ fn a_panic_names_the_line_of_whoever_asked() {
     }));
     let room = [0_u8; 8192];
     type Ask = Box<dyn FnOnce() + std::panic::UnwindSafe>;
-    let asks: [(&str, Ask); 8] = [
+    // More than any system has; and as a type of 64 bits only.
+    #[cfg(target_pointer_width = "64")]
+    type Beyond = [u8; 1 << 60];
+    #[cfg(not(target_pointer_width = "64"))]
+    type Beyond = [u8; 0x7fff_fff0];
+    let asks: [(&str, Ask); 10] = [
+        ("Slot::new", Box::new(|| drop(Slot::<Beyond>::new()))),
+        ("Slot::default", Box::new(|| drop(Slot::<Beyond>::default()))),
         ("FutureSlot::with", Box::new(move || drop(FutureSlot::with(async move { room.len() })))),
         ("FutureSlot::with_room", Box::new(|| drop(FutureSlot::<()>::with_room(usize::MAX)))),
         ("FutureSlot::put", Box::new(|| FutureSlot::with_room(8).put(process_data("", Rc::default())))),

@@ -1,6 +1,9 @@
 //! `lowered!` and `layout_of!` show the item that was named, whatever else has that name, or say why they cannot.
 
-use pinlab::{layout_of, lowered, probe::Lowered};
+use pinlab::{
+    layout_of, lowered,
+    probe::{FutureSlot, Lowered, XRay},
+};
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -212,6 +215,90 @@ fn what_has_no_name_is_a_temporary_and_no_path_of_this_machine_is_shown() {
         assert!(!text.contains('@') && !text.contains(".rs"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
     }
+}
+
+/// Layers that each have their own `Id`, and reach the others' by every kind of path.
+#[allow(dead_code)]
+mod layers {
+    pub(crate) mod api {
+        pub(crate) struct Id(pub(crate) crate::layers::db::Id);
+        pub(crate) struct Up {
+            pub(crate) up: super::db::Id,
+            pub(crate) list: Vec<super::db::Id>,
+            pub(crate) own: Id,
+            pub(crate) near: self::deep::Id,
+        }
+        pub(crate) mod deep {
+            pub(crate) struct Id(pub(crate) super::super::db::Id);
+        }
+    }
+    pub(crate) mod db {
+        pub(crate) struct Id(pub(crate) u64);
+    }
+    pub(crate) mod imports {
+        use super::db::Id;
+        pub(crate) struct Of(pub(crate) Id);
+    }
+    pub(crate) mod shadows {
+        pub(crate) struct Shadow {
+            pub(crate) right: u64,
+        }
+        pub(crate) struct Of(pub(crate) Shadow);
+    }
+}
+
+#[allow(dead_code)]
+struct Shadow {
+    wrong: u64,
+}
+
+#[allow(non_camel_case_types, dead_code)]
+struct c_ulonglong(std::ffi::c_ulonglong);
+
+/// The names of a value's words.
+fn names<T>(value: &T, layout: &Lowered) -> Vec<String> {
+    let xray = XRay::named(value, layout);
+    assert_eq!(xray.warning(), None);
+    xray.words().map(|word| word.name().to_owned()).collect()
+}
+
+#[test]
+fn a_newtype_of_an_equal_name_is_another_type() {
+    use layers::{api, db};
+    let id = || api::Id(db::Id(7));
+    assert_eq!(names(&id(), &layout_of!(api::Id)), ["0.0"]);
+    assert_eq!(names(&api::deep::Id(db::Id(7)), &layout_of!(api::deep::Id)), ["0.0"]);
+    let up = api::Up { up: db::Id(1), list: vec![db::Id(2)], own: id(), near: api::deep::Id(db::Id(3)) };
+    let mut names_of_up = names(&up, &layout_of!(api::Up));
+    names_of_up.sort();
+    assert_eq!(names_of_up, ["list.cap", "list.len", "list.ptr", "near.0.0", "own.0.0", "up.0"]);
+}
+
+#[test]
+fn a_field_is_of_the_type_that_is_in_scope_and_what_could_be_several_is_not_opened() {
+    use layers::{db, imports, shadows};
+    // So that its layout is printed.
+    assert_eq!(layout_of!(Shadow).size(), 8);
+    assert_eq!(names(&shadows::Of(shadows::Shadow { right: 7 }), &layout_of!(shadows::Of)), ["0.right"]);
+    assert_eq!(names(&imports::Of(db::Id(7)), &layout_of!(imports::Of)), ["0"]);
+    // What std calls so is a number.
+    assert_eq!(names(&c_ulonglong(7), &layout_of!(c_ulonglong)), ["0"]);
+}
+
+#[test]
+fn a_future_that_keeps_such_a_value_has_its_names() {
+    async fn keeps(id: layers::api::Id) -> u64 {
+        pause().await;
+        let other = layers::api::Id(layers::db::Id(id.0.0));
+        Pause(false).await;
+        other.0.0 + id.0.0
+    }
+    let mut slot = FutureSlot::with(keeps(layers::api::Id(layers::db::Id(7))));
+    while slot.named(&lowered!(keeps)).state() != Some("Suspend1") {
+        assert!(slot.poll().is_pending());
+    }
+    let text = slot.named(&lowered!(keeps)).to_string();
+    assert!(text.contains("other.0.0 ") && text.contains("id.0.0 "), "{text}");
 }
 
 /// 200 functions and 200 structs of two names, in modules within modules, in functions, and in blocks within those. Each is asked about where it is

@@ -92,6 +92,16 @@ fn what_cannot_be_built_says_so() {
     assert!(says(&|| drop(delayed().with_jitter(1.5))).contains("from 0 to 1"));
 }
 
+/// Nothing, however often it is multiplied, is nothing.
+#[test]
+fn no_pause_does_not_grow() {
+    within(SOON, || {
+        for factor in [2.0, 1e300, f64::INFINITY] {
+            assert_eq!(pauses(4, |retry, handle| retry.with_delay(handle, Duration::ZERO).growing(factor), failing()).len(), 4);
+        }
+    });
+}
+
 /// A pause without an end, as one that has grown beyond all numbers, is one that is waited for.
 #[test]
 fn a_pause_may_be_longer_than_a_number_of_seconds() {
@@ -102,6 +112,7 @@ fn a_pause_may_be_longer_than_a_number_of_seconds() {
             Retry::new(failing().0, 3).with_delay(&handle, Duration::MAX),
             Retry::new(failing().0, 3).with_delay(&handle, Duration::MAX).with_jitter(0.5),
             Retry::new(failing().0, 3).with_delay(&handle, Duration::from_nanos(1)).growing(1e30),
+            Retry::new(failing().0, 3).with_delay(&handle, Duration::from_nanos(1)).growing(f64::INFINITY),
         ];
         for retry in retries {
             assert!(rt.block_on(handle.timeout(20 * MS, retry)).is_err(), "it waits");

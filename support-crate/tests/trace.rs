@@ -718,3 +718,31 @@ fn a_sleep_ends_before_those_are_woken_who_waited_for_an_event() {
         helper.join().expect("no panic");
     });
 }
+
+#[test]
+fn snapshots_are_kept_while_they_are_small_and_then_no_more() {
+    let kept = |tasks: u64, sleeps: u32| {
+        let rt = runtime();
+        let handle = rt.handle();
+        for _ in 0..tasks {
+            drop(rt.spawn(pending::<()>()));
+        }
+        rt.record();
+        rt.block_on(async {
+            let mut many: Vec<_> = (0..sleeps).map(|_| handle.sleep(SOON * 1000)).collect();
+            poll_fn(|cx| {
+                assert!(many.iter_mut().all(|sleep| Pin::new(sleep).poll(cx).is_pending()));
+                Poll::Ready(())
+            })
+            .await;
+            yield_now().await; // after this poll there are timers
+            drop(many);
+            yield_now().await;
+        });
+        rt.stop_recording().snapshots().len()
+    };
+    assert_eq!(kept(0, 0), 3, "one for each poll");
+    assert_eq!(kept(63, 100), 3 + 63);
+    assert_eq!(kept(65, 0), 0, "tasks that were there before the recording count");
+    assert_eq!(kept(0, 300), 0, "and when the timers are gone, none either");
+}

@@ -8,6 +8,7 @@ use futures::AsyncWriteExt;
 use futures::stream::FuturesUnordered;
 use futures::{AsyncRead, AsyncReadExt, FutureExt, StreamExt};
 use pinlab::{Async, Retry, TcpListener, TcpStream};
+use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::io::{Read, Write};
@@ -511,6 +512,22 @@ fn options_of_sockets_have_methods_and_the_documented_defaults() {
             stream.set_keepalive(Some(Duration::from_secs(30)))?;
             stream.set_recv_buffer_size(1 << 16)?;
             stream.set_send_buffer_size(1 << 16)?;
+            // What the system cannot count is no reason to ask it for less.
+            let sizes = || {
+                Ok::<_, std::io::Error>([SockRef::from(stream).recv_buffer_size()?, SockRef::from(stream).send_buffer_size()?])
+            };
+            let before = sizes()?;
+            for more in
+                [1 << 31, u32::MAX as usize, usize::MAX].into_iter().chain(1_usize.checked_shl(32).filter(|more| *more > 1))
+            {
+                stream.set_recv_buffer_size(more)?;
+                stream.set_send_buffer_size(more)?;
+                assert!(
+                    sizes()?.iter().zip(before).all(|(now, before)| *now >= before),
+                    "{more}: {:?} after {before:?}",
+                    sizes()
+                );
+            }
             assert!(stream.take_error()?.is_none());
             Ok(())
         };

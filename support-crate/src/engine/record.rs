@@ -54,7 +54,15 @@ impl Engine {
     }
 
     pub(super) fn keep_snapshot(&self) {
-        if self.recorder().wants_snapshot() {
+        let tasks = || {
+            let mut count = 0;
+            self.tasks.any(|task| {
+                count += usize::from(!task.is_main());
+                false
+            });
+            count
+        };
+        if self.recorder().wants_snapshot(tasks) {
             self.recorder().keep(self.snapshot());
         }
     }

@@ -17,17 +17,19 @@ use std::panic::Location;
 /// Who counts is who can be polled. A future that is being dropped, in whose drop this is called, cannot; and who awaits its task waits in vain. Of main
 /// tasks there is only this one: earlier ones are over.
 pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
+    // One that awaits handles only has its waker itself: it passes on the wakes of those that it gave to them, and they are counted.
+    let own = |task: &TaskRef| usize::from(awaits_handles_only((task.who().name)()));
     // A waker that waits for another task's output is no hope by itself: that task has to move first. But if there are more wakers
-    // than outputs that anybody waits for, some of them wait for something else. That takes few steps to see, and is the rule.
+    // than outputs that a task waits for, some of them wait for something else. That takes few steps to see, and is the rule.
     // One that waits for an instant that never comes is none either.
-    let mut surplus = main.wakers() as isize - engine.tasks.joiners() - engine.timers().count_never() as isize;
-    let mut is_surplus = |task: &TaskRef| {
-        if task.waits() && task != main {
-            surplus += task.wakers() as isize;
+    let mut surplus = -engine.tasks.joiners() - engine.timers().count_never() as isize;
+    let mut add = |task: &TaskRef| {
+        if task.wakers() > 0 {
+            surplus += (task.wakers() - own(task)) as isize;
         }
         surplus > 0
     };
-    if engine.tasks.any(&mut is_surplus) {
+    if add(main) || engine.tasks.any(|task| task.waits() && task != main && add(task)) {
         return Ok(());
     }
     let mut awaiting: HashMap<*const (), usize> = HashMap::new();
@@ -43,8 +45,6 @@ pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
     for data in engine.timers().never() {
         *sleeping.entry(data).or_default() += 1;
     }
-    // One that awaits handles only has its waker itself: it passes on the wakes of those that it gave to them, and they were counted above.
-    let own = |task: &TaskRef| usize::from(awaits_handles_only((task.who().name)()));
     let is_hope = |task: &TaskRef| {
         let at = |places: &HashMap<*const (), usize>| places.get(&task.address()).copied().unwrap_or(0);
         let in_vain = at(&awaiting) + at(&sleeping);

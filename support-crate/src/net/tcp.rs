@@ -11,6 +11,9 @@ use std::time::Duration;
 /// So many seconds can each system count: Windows in 16 bits, Apple's in hundredths and 15 bits.
 const MOST_LINGER: u64 = if cfg!(target_vendor = "apple") { 327 } else { 65_535 };
 
+/// So many bytes can each system count: in an `int`, of which socket2 keeps the lower bits only.
+const MOST_BYTES: usize = i32::MAX as usize;
+
 /// A TCP connection: [`AsyncRead`](futures::io::AsyncRead) and [`AsyncWrite`](futures::io::AsyncWrite), also through a shared reference, so that it can be read and written at once.
 ///
 /// A read that gave less than was asked for has taken all there was: a second one in the same poll of its runtime waits for an event, without
@@ -171,7 +174,7 @@ impl TcpStream {
         SockRef::from(self.get_ref()).set_linger(time.map(whole))
     }
 
-    /// After so long without a word the system asks the other end whether it is still there (`SO_KEEPALIVE`); `None`, the default: never. In whole
+    /// After this long without a word the system asks the other end whether it is still there (`SO_KEEPALIVE`); `None`, the default: never. In whole
     /// seconds (a part of one is left off, except on Windows), at least one.
     ///
     /// # Errors
@@ -185,22 +188,22 @@ impl TcpStream {
         }
     }
 
-    /// Asks for room for so many bytes that have come and were not read (`SO_RCVBUF`). The system may give another size.
+    /// Asks for room for this many bytes that have come and were not read (`SO_RCVBUF`), or for as many as the system can count. It may give another size.
     ///
     /// # Errors
     ///
     /// Those of the system.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(self.get_ref()).set_recv_buffer_size(bytes)
+        SockRef::from(self.get_ref()).set_recv_buffer_size(bytes.min(MOST_BYTES))
     }
 
-    /// Asks for room for so many bytes that were written and have not gone (`SO_SNDBUF`). The system may give another size.
+    /// Asks for room for this many bytes that were written and have not gone (`SO_SNDBUF`), or for as many as the system can count. It may give another size.
     ///
     /// # Errors
     ///
     /// Those of the system.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(self.get_ref()).set_send_buffer_size(bytes)
+        SockRef::from(self.get_ref()).set_send_buffer_size(bytes.min(MOST_BYTES))
     }
 
     /// Takes the error that the system keeps for the socket, if there is one (`SO_ERROR`).

@@ -11,8 +11,8 @@
 //!
 //! * **IL1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
 //! * **IL2** A task is an id and a name here, never a reference.
-//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted, and no task that is met later has a lane. Snapshots
-//!   are kept of few tasks only, and at most [`MOST_SNAPSHOTS`].
+//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted, and no task that is met later has a lane. At most
+//!   [`MOST_SNAPSHOTS`] are kept, and none from the first on that would show more than [`MOST_TASKS`] or [`MOST_PLACES`].
 
 use super::names::short_name;
 use super::snapshot::Snapshot;
@@ -23,10 +23,12 @@ use std::time::{Duration, Instant};
 
 /// How many steps are kept: a recording that is forgotten must not eat the machine.
 const MOST_STEPS: usize = 100_000;
-/// How many snapshots, and of how many tasks at most: they are for those who step through.
+/// How many snapshots are kept: they are for those who step through.
 const MOST_SNAPSHOTS: usize = 2_000;
-/// See there.
+/// How many tasks the recording has met, or the engine has, while they are kept.
 const MOST_TASKS: usize = 64;
+/// How many timers, sockets and wakers one of them shows.
+const MOST_PLACES: usize = 256;
 
 /// A task, as far as a record knows it (IL2).
 #[derive(Clone, Copy, Debug)]
@@ -144,16 +146,24 @@ impl Recorder {
         }
     }
 
-    /// Whether a snapshot of now would be kept (IL3).
-    pub(crate) fn wants_snapshot(&self) -> bool {
-        let recording = self.recording.borrow();
-        recording.as_ref().is_some_and(|recording| {
-            recording.names.len() <= MOST_TASKS && recording.snapshots.len() < MOST_SNAPSHOTS && !recording.is_full()
-        })
+    /// Whether a snapshot of now is wanted, of an engine with so many tasks (IL3).
+    pub(crate) fn wants_snapshot(&self, tasks: impl FnOnce() -> usize) -> bool {
+        let mut recording = self.recording.borrow_mut();
+        let Some(recording) = &mut *recording else { return false };
+        recording.snapshots_end = recording.snapshots_end
+            || recording.names.len() > MOST_TASKS
+            || recording.snapshots.len() >= MOST_SNAPSHOTS
+            || recording.is_full()
+            || tasks() > MOST_TASKS;
+        !recording.snapshots_end
     }
 
+    /// Keeps it, if it is not too large (IL3).
     pub(crate) fn keep(&self, snapshot: Snapshot) {
-        if let Some(recording) = &mut *self.recording.borrow_mut() {
+        let Some(recording) = &mut *self.recording.borrow_mut() else { return };
+        if snapshot.places() > MOST_PLACES {
+            recording.snapshots_end = true;
+        } else {
             recording.snapshots.push(snapshot);
         }
     }
@@ -200,6 +210,8 @@ struct Recording {
     open: Option<usize>,
     entries: Vec<Entry>,
     snapshots: Vec<Snapshot>,
+    /// No more of them are kept.
+    snapshots_end: bool,
     left_out: usize,
 }
 
@@ -212,6 +224,7 @@ impl Recording {
             open: None,
             entries: Vec::new(),
             snapshots: Vec::new(),
+            snapshots_end: false,
             left_out: 0,
         }
     }

@@ -24,6 +24,15 @@ pub struct Snapshot {
     pub sources: Vec<SourceState>,
 }
 
+impl Snapshot {
+    /// How many timers, sockets and wakers it shows.
+    pub(crate) fn places(&self) -> usize {
+        let waiting = |source: &SourceState| 1 + source.read.waiting.len() + source.write.waiting.len();
+        let wakers: usize = self.tasks.iter().map(|task| task.wakers.len()).sum();
+        self.timers.len() + wakers + self.sources.iter().map(waiting).sum::<usize>()
+    }
+}
+
 /// One task of a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,7 +71,7 @@ pub enum WakerPlace {
     Source(usize),
     /// In a task, to be called at that task's end: somebody awaits its handle.
     Task(usize),
-    /// Somewhere that the engine does not know: in a channel, a lock, a combinator, another thread; so many of them.
+    /// Somewhere that the engine does not know: in a channel, a lock, a combinator, another thread; the number is how many.
     Elsewhere(usize),
 }
 

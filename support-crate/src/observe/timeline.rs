@@ -115,13 +115,13 @@ impl Timeline {
         &self.entries
     }
 
-    /// The engine's state after each poll, and before each sleep, in order; [`Snapshot::entries`] says after which entry. They are kept for recordings of
-    /// at most 64 tasks, and for the first 2000 such moments.
+    /// The engine's state after each poll, and before each sleep, in order; [`Snapshot::entries`] says after which entry. They are kept for the
+    /// first 2000 such moments, until there are more than 64 tasks, or more than 256 timers, sockets and wakers.
     pub fn snapshots(&self) -> &[Snapshot] {
         &self.snapshots
     }
 
-    /// The state of the engine after so many entries: the last snapshot that is no later.
+    /// The state of the engine after this many entries: the last snapshot that is no later.
     pub fn snapshot_after(&self, entries: usize) -> Option<&Snapshot> {
         let later = self.snapshots.partition_point(|snapshot| snapshot.entries <= entries);
         self.snapshots[..later].last()

@@ -81,7 +81,7 @@ pub fn in_time<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Se
         // What the work has borrowed is not looked at afterwards.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)).map_err(message));
     });
-    let result = started.map(|_| result.recv_timeout(limit * PATIENCE));
+    let result = started.map(|_| result.recv_timeout(limit.saturating_mul(PATIENCE)));
     set_hook(hook);
     match result.expect("the system has a thread to spare") {
         Ok(Ok(value)) => Ok(value),
@@ -116,6 +116,7 @@ mod tests {
         assert_eq!(in_time(LONG, || -> u32 { panic!("none") }), Err(Unfinished::Panicked("none".into())));
         let odd = in_time(LONG, || -> u32 { std::panic::panic_any(7) });
         assert_eq!(odd, Err(Unfinished::Panicked("(the message is no text)".into())));
+        assert_eq!(in_time(Duration::MAX, || 42), Ok(42));
         let short = Duration::from_millis(20);
         let parked = in_time(short, || {
             loop {

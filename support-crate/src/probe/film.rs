@@ -52,6 +52,8 @@ pub struct Film {
 #[derive(Clone)]
 struct Shot {
     xray: XRay,
+    /// The polls before it.
+    polls: usize,
     label: String,
     /// Why it was polled.
     cause: Option<String>,
@@ -233,7 +235,7 @@ impl Film {
     }
 
     fn start(actor: &dyn Actor, body: Option<Arc<Body>>) -> Self {
-        let first = Shot { xray: actor.xray(), label: "before the first poll".into(), cause: None };
+        let first = Shot { xray: actor.xray(), polls: 0, label: "before the first poll".into(), cause: None };
         Self { shots: vec![first], body, end: String::new() }
     }
 
@@ -250,7 +252,7 @@ impl Film {
                 "panicked"
             }
         };
-        self.shots.push(Shot { xray: actor.xray(), label: format!("poll {number}: {said}"), cause });
+        self.shots.push(Shot { xray: actor.xray(), polls: number, label: format!("poll {number}: {said}"), cause });
         self.end = match said {
             "Ready" => "it is done.".into(),
             "panicked" => "it panicked.".into(),
@@ -307,7 +309,8 @@ impl Film {
             remarks
         });
         let remarks = remarks.collect();
-        Strips::in_time(strips, remarks)
+        let polls = self.shots.iter().map(|shot| shot.polls).collect();
+        Strips::in_time(strips, remarks, polls)
     }
 
     /// The same film with only some of its shots, for a still picture.

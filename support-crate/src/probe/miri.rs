@@ -262,7 +262,8 @@ impl Mode {
 /// The verdict of Miri, the interpreter that finds undefined behaviour, on a snippet.
 ///
 /// The snippet is what would stand in `main`: statements and items, with the names that the prelude takes from the standard library, and
-/// nothing else: no crate, nothing that the cell itself declares. It is run by Miri, not by this processor, so it may do its worst.
+/// nothing else: no crate, nothing that the cell itself declares. Its memory is Miri's: it may break every rule about that. Files and the environment
+/// are the real ones. It has 30 seconds under each model.
 ///
 /// ```
 /// use pinlab::{miri, probe::BorrowModel};

@@ -103,11 +103,19 @@ pub struct Slot<T> {
 
 impl<T> Slot<T> {
     /// A vacant slot.
+    ///
+    /// # Panics
+    /// When there is no room in memory for a `T`.
+    #[track_caller]
     pub fn new() -> Self {
         Self { place: Place::new(size_of::<T>(), align_of::<T>()), occupied: false, owns: PhantomData }
     }
 
     /// A slot with its first tenant.
+    ///
+    /// # Panics
+    /// As [`new`](Slot::new) does.
+    #[track_caller]
     pub fn with(tenant: T) -> Self {
         let mut slot = Self::new();
         slot.put(tenant);
@@ -218,6 +226,11 @@ impl<T> Slot<T> {
 }
 
 impl<T> Default for Slot<T> {
+    /// A vacant slot.
+    ///
+    /// # Panics
+    /// As [`new`](Slot::new) does.
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }
@@ -284,6 +297,10 @@ impl<O: 'static> FutureSlot<O> {
     const ALIGN: usize = 64;
 
     /// A vacant slot with room for a future of up to 4096 bytes.
+    ///
+    /// # Panics
+    /// As [`with_room`](FutureSlot::with_room) does.
+    #[track_caller]
     pub fn new() -> Self {
         Self::with_room(Self::ROOM)
     }
@@ -300,7 +317,7 @@ impl<O: 'static> FutureSlot<O> {
     /// A slot with its first tenant.
     ///
     /// # Panics
-    /// As [`put`](FutureSlot::put) does.
+    /// As [`new`](FutureSlot::new) and [`put`](FutureSlot::put) do.
     #[track_caller]
     pub fn with(tenant: impl Future<Output = O> + 'static) -> Self {
         let mut slot = Self::new();
@@ -460,6 +477,11 @@ fn future_name(name: &str) -> String {
 }
 
 impl<O: 'static> Default for FutureSlot<O> {
+    /// A vacant slot.
+    ///
+    /// # Panics
+    /// As [`new`](FutureSlot::new) does.
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

@@ -33,6 +33,8 @@ pub struct Strips {
     strips: Vec<(String, XRay)>,
     /// What else is known of each strip, in a line or two: none, or one for each.
     remarks: Vec<Vec<String>>,
+    /// In a film the polls before each of them, of which some may have been left out; none elsewhere.
+    polls: Vec<usize>,
 }
 
 /// Where a pointer of one strip leads, as far as the picture shows it.
@@ -45,12 +47,13 @@ enum Lead {
 
 impl Strips {
     pub(crate) fn new(strips: &[(&str, &XRay)]) -> Self {
-        Self { strips: strips.iter().map(|(label, xray)| ((*label).to_owned(), (*xray).clone())).collect(), remarks: Vec::new() }
+        let strips = strips.iter().map(|(label, xray)| ((*label).to_owned(), (*xray).clone())).collect();
+        Self { strips, remarks: Vec::new(), polls: Vec::new() }
     }
 
-    /// Of one place at several times, with what else is known of each.
-    pub(super) fn in_time(strips: Vec<(String, XRay)>, remarks: Vec<Vec<String>>) -> Self {
-        Self { strips, remarks }
+    /// Of one place at several times, with what else is known of each, and how often it had been polled.
+    pub(super) fn in_time(strips: Vec<(String, XRay)>, remarks: Vec<Vec<String>>, polls: Vec<usize>) -> Self {
+        Self { strips, remarks, polls }
     }
 
     fn remarks(&self, strip: usize) -> &[String] {
@@ -93,16 +96,10 @@ impl Strips {
 
     /// The number of a strip, where there are several: `①`.
     fn number(&self, strip: usize) -> String {
-        // In a film the first is before all polls, and the others have the numbers of their polls.
-        let strip = if self.remarks.is_empty() {
-            strip
-        } else if strip == 0 {
-            return "(0)".into(); // many fonts have ① and no zero like it
-        } else {
-            strip - 1
-        };
-        let circled = u32::try_from(strip).ok().filter(|&n| n < 20).and_then(|n| char::from_u32(0x2460 + n));
-        circled.map_or_else(|| format!("({})", strip + 1), String::from)
+        let number = self.polls.get(strip).copied().unwrap_or(strip + 1);
+        // Many fonts have ① and no zero like it.
+        let circled = u32::try_from(number).ok().filter(|n| (1..=20).contains(n)).and_then(|n| char::from_u32(0x2460 + n - 1));
+        circled.map_or_else(|| format!("({number})"), String::from)
     }
 
     /// The label without a number that somebody typed before it.

@@ -1,5 +1,6 @@
 //! A future for trying an executor: woken by another thread, again and again, so that a wake comes at each moment at which one can be lost.
 
+use crate::foreign;
 use std::{
     future::poll_fn,
     hint, mem,
@@ -34,8 +35,7 @@ pub async fn woken_by_a_thread(time: Duration) -> usize {
             if mem::replace(&mut left, true) {
                 return Poll::Ready(());
             }
-            // It is there as long as this sender, unless a waker has panicked.
-            let _ = sender.send(context.waker().clone());
+            sender.send(context.waker().clone()).expect("the thread is there as long as this sender");
             (0..rounds % 64).for_each(|_| hint::spin_loop());
             Poll::Pending
         })
@@ -45,17 +45,17 @@ pub async fn woken_by_a_thread(time: Duration) -> usize {
     rounds
 }
 
-/// Calls each waker that comes. It does not sleep meanwhile, so as to be in time; when `time` is over twice it does: then a wake was lost.
+/// Calls each waker that comes; one that panics does not keep the next one from being called. It does not sleep meanwhile, so as to be in time; when `time` is over twice it does: then a wake was lost.
 fn call_each(wakers: &Receiver<Waker>, time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time.saturating_mul(2) {
         match wakers.try_recv() {
-            Ok(waker) => waker.wake(),
+            Ok(waker) => foreign::wake(waker),
             Err(TryRecvError::Empty) => hint::spin_loop(),
             Err(TryRecvError::Disconnected) => return,
         }
     }
-    wakers.iter().for_each(Waker::wake);
+    wakers.iter().for_each(foreign::wake);
 }
 
 #[cfg(test)]
@@ -63,7 +63,32 @@ mod tests {
     use super::*;
     use crate::{LoggingWaker, WakerCall, block_on};
     use std::pin::pin;
-    use std::task::Context;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake};
+
+    /// Where the thread had ended by the panic, the next waker would be left with nobody: this future's own fault, and not that of who drives it.
+    #[test]
+    fn a_waker_that_panics_does_not_end_the_rounds() {
+        struct Breaks(Waker);
+        static BROKEN: AtomicBool = AtomicBool::new(false);
+        impl Wake for Breaks {
+            fn wake(self: Arc<Self>) {
+                self.0.wake_by_ref();
+                assert!(BROKEN.swap(true, Ordering::Relaxed), "after the first wake");
+            }
+        }
+        let (done, rounds) = mpsc::channel();
+        thread::spawn(move || {
+            let rounds = block_on(async {
+                let mut woken = pin!(woken_by_a_thread(Duration::from_millis(200)));
+                let breaks = |context: &Context<'_>| Waker::from(Arc::new(Breaks(context.waker().clone())));
+                poll_fn(|context| woken.as_mut().poll(&mut Context::from_waker(&breaks(context)))).await
+            });
+            done.send(rounds)
+        });
+        assert!(rounds.recv_timeout(Duration::from_secs(20)).is_ok_and(|rounds| rounds > 0), "it waits for ever");
+    }
 
     #[test]
     fn each_round_is_one_wake_from_another_thread() {

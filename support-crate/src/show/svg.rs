@@ -137,7 +137,6 @@ impl Svg {
     /// Adds a line of text; `x` is where it starts, or ends, or has its middle, as its [`Type`] says; `y` is its base line.
     pub fn text(&mut self, x: f64, y: f64, text: &str, style: Type) -> &mut Self {
         let Type { size, fill: ink, mono, bold, anchor } = style;
-        debug_assert!(size >= Type::LEAST, "{text:?} in {size} px cannot be read");
         let wide = style.width(text);
         let right = match anchor {
             "end" => x,

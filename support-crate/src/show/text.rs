@@ -89,12 +89,12 @@ impl Type {
     /// The least size of any text in any picture, in pixels.
     pub const LEAST: f64 = 11.0;
 
-    /// Running text of this size in pixels.
+    /// Running text of this size in pixels, or of [`LEAST`](Type::LEAST) if that is more.
     pub const fn sans(size: f64) -> Self {
-        Self { size, fill: INK, mono: false, bold: false, anchor: "start" }
+        Self { size: size.max(Self::LEAST), fill: INK, mono: false, bold: false, anchor: "start" }
     }
 
-    /// Addresses and bytes, of this size in pixels.
+    /// Addresses and bytes, of this size in pixels, or of [`LEAST`](Type::LEAST) if that is more.
     pub const fn mono(size: f64) -> Self {
         Self { mono: true, ..Self::sans(size) }
     }

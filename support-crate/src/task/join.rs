@@ -15,6 +15,8 @@ use std::task::{Context, Poll, Waker};
 /// Dropping it detaches the task, which goes on; what it returns is then dropped. (Tokio's convention; smol's
 /// cancels instead.) Await it in another task, or give it to [`Runtime::block_on`](crate::Runtime::block_on).
 ///
+/// An output that owns the handle of its own task is a cycle, as one of `Rc`s is: it is never dropped, not even with the runtime.
+///
 /// # Panics
 ///
 /// Polling it again after it gave its output panics.

@@ -277,15 +277,16 @@ impl Tasks {
 
     /// Says who awaits the task; who did before is for the caller to drop.
     pub(super) fn swap_joiner(&self, task: &TaskRef, waker: Option<Waker>) -> Option<Waker> {
-        let now = isize::from(waker.is_some());
+        let of_task = |waker: &Option<Waker>| isize::from(waker.as_ref().is_some_and(waker::is_of_task));
+        let now = of_task(&waker);
         let former = task.header().joiner.replace(waker);
-        self.joiners.set(self.joiners.get() + now - isize::from(former.is_some()));
+        self.joiners.set(self.joiners.get() + now - of_task(&former));
         former
     }
 
     // ---- all of them -----------------------------------------------------------------------------------------
 
-    /// How many join handles are being awaited.
+    /// How many join handles are awaited with the waker of a task.
     pub(crate) fn joiners(&self) -> isize {
         self.joiners.get()
     }

@@ -138,7 +138,7 @@ impl Timeline {
         if polls > 0 {
             turns.push((polls, "the recording ends"));
         }
-        let most = turns.iter().map(|turn| turn.0).max().unwrap_or(1).max(1);
+        let most = turns.iter().map(|turn| turn.0).max().unwrap_or(0);
         let title = "Polls in a row, before a timer, a socket or a sleep has its turn";
         let mut svg = Svg::new();
         svg.timed();

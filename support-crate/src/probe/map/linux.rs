@@ -54,27 +54,46 @@ pub(super) fn parse(maps: &str) -> Vec<Span> {
 }
 
 /// The segments of the program and of every library that is loaded: a cell of a notebook is such a library.
+///
+/// The loader holds its lock while it calls back. There no memory is asked for: an allocator may have a lock of its own, which another thread holds while it waits
+/// for the loader's.
 pub(super) fn segments() -> Vec<Span> {
+    /// What was found, as far as there was room, and how much was not.
+    struct Found {
+        spans: Vec<Span>,
+        missed: usize,
+    }
     // SAFETY: FFI: only the loader calls it, as `dl_iterate_phdr` says; the call is below.
-    unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, spans: *mut libc::c_void) -> libc::c_int {
-        // SAFETY: FFI: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `spans` is
-        // the vector of the call below, which nobody else uses meanwhile.
-        let (base, headers, spans) = unsafe {
+    unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, found: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: FFI: the loader hands a valid `info` for the length of the call, with `dlpi_phnum` headers; `found` is
+        // what the call below gives it, which nobody else uses meanwhile.
+        let (base, headers, found) = unsafe {
             let info = &*info;
             let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-            (info.dlpi_addr as usize, headers, &mut *spans.cast::<Vec<Span>>())
+            (info.dlpi_addr as usize, headers, &mut *found.cast::<Found>())
         };
         for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
             let low = base.wrapping_add(header.p_vaddr as usize);
             let region = if header.p_flags & libc::PF_X != 0 { Region::Code } else { Region::Static };
-            spans.push((low, low.wrapping_add(header.p_memsz as usize), region));
+            if found.spans.len() < found.spans.capacity() {
+                found.spans.push((low, low.wrapping_add(header.p_memsz as usize), region));
+            } else {
+                found.missed += 1;
+            }
         }
         0
     }
-    let mut spans: Vec<Span> = Vec::new();
-    // SAFETY: FFI: `add` gets the vector that outlives the call. It cannot unwind: where memory runs out, it aborts.
-    unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut spans).cast()) };
-    spans
+    let mut found = Found { spans: Vec::new(), missed: 0 };
+    loop {
+        // SAFETY: FFI: `add` gets what outlives the call. It cannot unwind: it neither asks for memory nor panics.
+        unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut found).cast()) };
+        if found.missed == 0 {
+            return found.spans;
+        }
+        let all = found.spans.len() + std::mem::take(&mut found.missed);
+        found.spans.clear();
+        found.spans.reserve(all);
+    }
 }
 
 #[cfg(test)]

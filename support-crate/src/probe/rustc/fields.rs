@@ -1,7 +1,10 @@
 //! The fields of the structs in a source, with their types, as the compiler prints them when names are resolved and macros have run
 //! (`-Zunpretty=hir`): one way to write each thing, and nothing that only looks like a struct.
 
-use super::snippet::{Kind, pieces};
+use super::{
+    names::outer,
+    snippet::{Kind, pieces},
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What the source says of its structs.
@@ -11,6 +14,9 @@ pub(super) struct Structs {
     structs: HashMap<String, Vec<Declaration>>,
     /// Names that stand for something else: `type Name = …` and `use … as Name`.
     aliases: BTreeSet<String>,
+    /// The paths of modules, and those of all else that items can be in: functions, traits, constants, implementations. One path may be of both.
+    modules: BTreeSet<String>,
+    bodies: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +37,23 @@ impl Structs {
 
     pub(super) fn is_union(&self, path: &str) -> bool {
         self.structs.get(path).is_some_and(|all| all.iter().any(|declaration| declaration.is_union))
+    }
+
+    /// Whether a struct or a union of this path is declared in the source.
+    pub(super) fn declares(&self, path: &str) -> bool {
+        self.structs.contains_key(path)
+    }
+
+    /// The module that an item is in, by their paths: nothing at the root. `None` where a module and a function have one path.
+    pub(super) fn module_of(&self, item: &str) -> Option<&str> {
+        let mut path = outer(item);
+        loop {
+            match self.modules.get(path) {
+                Some(module) => return (!self.bodies.contains(path)).then_some(module),
+                None if path.is_empty() => return Some(""),
+                None => path = outer(path),
+            }
+        }
     }
 
     /// Whether a name, as the source spells it, may stand for something with another name.
@@ -64,9 +87,11 @@ impl<'a> Reader<'a> {
     fn read(&mut self) {
         // A name whose braces have not opened yet.
         let mut pending: Option<String> = None;
+        let mut is_module = false;
         while self.at < self.code.len() {
             let (token, next) = (self.peek(0), self.peek(1));
             self.at += 1;
+            is_module = token == "mod" || is_module && pending.is_some();
             match token {
                 "macro_rules" if next == "!" => {
                     self.at += 2;
@@ -100,7 +125,11 @@ impl<'a> Reader<'a> {
                 }
                 "{" => {
                     self.depth += 1;
-                    self.path.extend(pending.take().map(|name| (name, self.depth)));
+                    if let Some(name) = pending.take() {
+                        self.path.push((name, self.depth));
+                        let paths = if is_module { &mut self.into.modules } else { &mut self.into.bodies };
+                        paths.insert(join_path(&self.path));
+                    }
                 }
                 "}" => {
                     self.path.pop_if(|(_, depth)| *depth == self.depth);
@@ -180,9 +209,14 @@ impl<'a> Reader<'a> {
                 fields.insert(name, if depends { String::new() } else { join(ty) });
             }
         }
-        let path: Vec<&str> = self.path.iter().map(|(name, _)| name.as_str()).chain([name]).collect();
-        self.into.structs.entry(path.join("::")).or_default().push(Declaration { is_union, fields });
+        self.path.push((name.to_owned(), self.depth));
+        self.into.structs.entry(join_path(&self.path)).or_default().push(Declaration { is_union, fields });
+        self.path.pop();
     }
+}
+
+fn join_path(path: &[(String, usize)]) -> String {
+    path.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("::")
 }
 
 fn is_name(token: &str) -> bool {

@@ -24,6 +24,8 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 #[derive(Clone)]
 pub struct Lowered {
     pub(crate) name: String,
+    /// The compiler's name, with the whole path.
+    pub(super) key: String,
     pub(crate) size: usize,
     pub(crate) align: usize,
     pub(crate) tag: Option<Range<usize>>,

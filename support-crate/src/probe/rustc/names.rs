@@ -6,23 +6,35 @@ use crate::{probe::xray::short_name, show::elide};
 /// compiles that crate. What is the crate's own has the same path in both. What is another's may be reached by several (`alloc::vec::Vec` is
 /// `std::vec::Vec`): there the last name decides.
 pub(super) fn same(full: &str, krate: &str, printed: &str) -> bool {
-    let (mut full, mut printed) = (Tokens(full), Tokens(printed));
+    alike(full, printed, |full, printed| match full.strip_prefix(krate).and_then(|rest| rest.strip_prefix("::")) {
+        Some(own) => closures(own) == closures(printed),
+        None => last(full) == last(printed),
+    })
+}
+
+/// Whether two names are the same but for their paths, and of those this holds.
+pub(super) fn alike(one: &str, other: &str, paths: impl Fn(&str, &str) -> bool) -> bool {
+    let (mut one, mut other) = (Tokens(one), Tokens(other));
     loop {
-        let same = match (full.next(), printed.next()) {
+        let same = match (one.next(), other.next()) {
             (None, None) => return true,
-            (Some(Token::Path(full)), Some(Token::Path(printed))) => {
-                let own = full.strip_prefix(krate).and_then(|rest| rest.strip_prefix("::"));
-                match own {
-                    Some(own) => closures(own) == closures(printed),
-                    None => full.rsplit("::").next() == printed.rsplit("::").next(),
-                }
-            }
-            (full, printed) => full == printed,
+            (Some(Token::Path(one)), Some(Token::Path(other))) => paths(one, other),
+            (one, other) => one == other,
         };
         if !same {
             return false;
         }
     }
+}
+
+/// The last name of a path.
+pub(super) fn last(path: &str) -> &str {
+    path.rsplit_once("::").map_or(path, |(_, last)| last)
+}
+
+/// What is before the last name of a path; nothing for a name alone.
+pub(super) fn outer(path: &str) -> &str {
+    path.rsplit_once("::").map_or("", |(outer, _)| outer)
 }
 
 /// `{closure#0}` and `{{closure}}` are two ways to write one thing.

@@ -9,14 +9,15 @@
 //! 1. The whole source file is compiled, not a snippet of it: what the function uses (other functions, the reader's
 //!    types, other crates) is what it used the first time.
 //! 2. An item is known by its whole path, and by the size and alignment that the caller's own compiler gave it. Several that fit are
-//!    refused, unless they are alike in every respect.
+//!    refused, unless they are alike in every respect. Two of this source with different paths never are: what is in them is spelled
+//!    where they stand.
 //! 3. Nothing is written, and no code generated.
 
 use super::{
     asked::Asked,
     fields::Structs,
     lowered::{Field, FieldKind, Lowered, LoweredError, Variant},
-    names::{future_name, same},
+    names::{alike, future_name, last, outer, same},
     run::{self, Limits, Output},
     site::{Site, compiler},
 };
@@ -55,6 +56,17 @@ struct TypeSize {
     variants: Vec<Variant>,
 }
 
+/// Whose name for a type it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By<'a> {
+    /// The compiler's: there is one for each type.
+    Compiler,
+    /// The source's, in the struct of this path.
+    Item(&'a str),
+    /// The last name of something in std.
+    Std,
+}
+
 /// The last source that was asked about, and the answer: a cell often asks about several items.
 static LAST: Mutex<Option<(PathBuf, String, Arc<Types>)>> = Mutex::new(None);
 
@@ -80,7 +92,7 @@ impl Types {
         Ok(types)
     }
 
-    fn parse(sizes: &str, hir: &str, source: &str) -> Self {
+    pub(super) fn parse(sizes: &str, hir: &str, source: &str) -> Self {
         let (types, locals) = (sizes_in(sizes), locals(sizes));
         Self { types, locals, structs: Structs::parse(hir), bodies: body::bodies(sizes, source) }
     }
@@ -144,6 +156,7 @@ impl Types {
         let is_only = self.types.iter().filter(|(other, _)| other == key).count() == 1;
         Some(Lowered {
             name: future_name(key),
+            key: key.to_owned(),
             size: ty.size,
             align: ty.align,
             tag,
@@ -153,24 +166,63 @@ impl Types {
         })
     }
 
-    /// The layout of a type by the name that a field has for it: the compiler's, or the source's. `None` where that could be several.
-    pub(super) fn layout_of(self: &Arc<Self>, ty: &str, size: usize) -> Option<Lowered> {
-        let only = |fits: &dyn Fn(&str) -> bool| {
-            let mut found = self.types.iter().filter(|(key, ty)| ty.size == size && fits(key));
-            let (key, ty) = found.next()?;
-            found.all(|(_, other)| other == ty).then_some((key, ty))
+    /// The layout of a type by the name that a field has for it. `None` where that could be several (invariant 2).
+    pub(super) fn layout_of(self: &Arc<Self>, ty: &str, size: usize, by: By<'_>) -> Option<Lowered> {
+        if let By::Item(item) = by {
+            let path = ty.split('<').next().unwrap_or(ty);
+            if self.resolve(path, item).is_none() && path.split("::").any(|name| self.structs.is_alias(name)) {
+                return None;
+            }
+        }
+        let short = short_name(ty);
+        let fits = |key: &str| match by {
+            By::Compiler => key == ty,
+            By::Item(item) => short_name(key) == short && alike(ty, key, |path, printed| self.means(path, item, printed)),
+            By::Std => short_name(key) == short && !self.is_own(key),
         };
-        let (key, ty) = match self.types.iter().any(|(key, _)| key == ty) {
-            true => only(&|key| key == ty)?,
-            false if self.structs.is_alias(ty.split(['<', ':']).next().unwrap_or(ty)) => return None,
-            false => only(&|key| short_name(key) == short_name(ty))?,
-        };
-        self.layout(key, ty)
+        let mut found = self.types.iter().filter(|(key, ty)| ty.size == size && fits(key));
+        let (key, ty) = found.next()?;
+        let is_one = |other: &str| other == key || !self.is_own(other) && !self.is_own(key);
+        found.all(|(other, layout)| layout == ty && is_one(other)).then(|| self.layout(key, ty))?
+    }
+
+    /// Whether the source declares this struct, and not another crate.
+    pub(super) fn is_own(&self, key: &str) -> bool {
+        self.structs.declares(without_arguments(key))
+    }
+
+    /// Whether a path in the source, in the struct `item`, can mean the one that the compiler prints. Where an import leads is not looked at: there the
+    /// last name decides.
+    fn means(&self, path: &str, item: &str, printed: &str) -> bool {
+        let is_std = || matches!(path.split("::").next(), Some("std" | "core" | "alloc"));
+        match self.resolve(path, item) {
+            Some(whole) => whole == printed,
+            None => last(path) == last(printed) && !(is_std() && self.structs.declares(printed)),
+        }
+    }
+
+    /// The whole path of what a path in the struct `item` means, if that is a type in a module of this source.
+    fn resolve(&self, path: &str, item: &str) -> Option<String> {
+        let mut module = self.structs.module_of(item)?;
+        // In a function the names of its blocks come first, and which block it is, no path tells.
+        let mut is_known = outer(item) == module;
+        let mut rest = path;
+        while let Some((first @ ("crate" | "self" | "super"), names)) = rest.split_once("::") {
+            module = match first {
+                "crate" => "",
+                "super" => self.structs.module_of(module)?,
+                _ => module,
+            };
+            (is_known, rest) = (true, names);
+        }
+        let whole = if module.is_empty() { rest.to_owned() } else { format!("{module}::{rest}") };
+        let is_type = || self.types.iter().any(|(key, _)| without_arguments(key) == whole);
+        (is_known && self.structs.module_of(&whole) == Some(outer(&whole)) && is_type()).then_some(whole)
     }
 }
 
 /// `Keeper<'_, u8>` is declared as `Keeper`.
-fn without_arguments(key: &str) -> &str {
+pub(super) fn without_arguments(key: &str) -> &str {
     let mut depth = 0_usize;
     if !key.ends_with('>') {
         return key;
