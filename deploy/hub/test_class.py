@@ -166,11 +166,13 @@ def main():
     for user in USERS:
         subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", user], check=True)
     state = pathlib.Path(tempfile.mkdtemp(prefix="pinlab-hub."))
+    # The hub starts its proxy by name; docs/classroom.md installs both here, and sudo has a search path of its own.
+    path = f"/opt/pinlab/hub/bin:/opt/pinlab/proxy/node_modules/.bin:{os.environ['PATH']}"
     (state / "config.py").write_text(CONFIG)
     hub = subprocess.Popen(
         [str(pathlib.Path(sys.executable).with_name("jupyterhub")), "-f", str(state / "config.py")],
         cwd=state,
-        env={**os.environ, "PINLAB_HUB": str(state)},
+        env={**os.environ, "PATH": path, "PINLAB_HUB": str(state)},
         stdout=open(state / "log", "w"),
         stderr=subprocess.STDOUT,
     )

@@ -73,7 +73,10 @@ fn users_folder() -> Option<PathBuf> {
 /// Where the kernel itself looks.
 fn users_folder_of_this_system() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
-    Some(etcetera::base_strategy::choose_native_strategy().ok()?.config_dir().join("evcxr"))
+    let folders = etcetera::base_strategy::choose_native_strategy().ok()?;
+    // On macOS the kernel takes Library/Application Support, which is the folder for data here.
+    let folder = if cfg!(target_os = "macos") { folders.data_dir() } else { folders.config_dir() };
+    Some(folder.join("evcxr"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The key-value server of `support-crate/examples/keyvalue`, on Tokio: the same store, the same limits, one thread. `measure_keyvalue`
-//! measures one beside the other.
+//! The key-value server of `support-crate/examples/keyvalue`, on Tokio: the same store, the same buffers and limits of time, one
+//! thread. `measure_keyvalue` measures one beside the other.
 //!
-//! It leaves out what is not measured: the end in good order, and the trace page.
+//! It leaves out what is not measured: the limit on clients, what to do without a descriptor for the next one, the end in good order, the trace page.
 
 #[path = "../../support-crate/examples/keyvalue/store.rs"]
 mod store;

@@ -86,7 +86,7 @@ struct Options {
     #[arg(long, num_args = 2, value_names = ["ROW", "RUNTIME"])]
     sample: Option<Vec<String>>,
 
-    /// With --sample: so many iterations instead of a time
+    /// With --sample: N iterations instead of a time
     #[arg(long, value_name = "N", requires = "sample")]
     iterations: Option<u64>,
 

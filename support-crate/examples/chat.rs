@@ -6,7 +6,7 @@
 //! cargo run --example chat -- --join 127.0.0.1:7000       come in (so do nc and telnet)
 //! ```
 //!
-//! What to look at: each end waits for two things at once, with `select!`. The branch that loses is dropped, half-way
+//! What to look at: each end waits for two things at once, with `select_biased!`. The branch that loses is dropped, half-way
 //! through or not. So both branches must be safe to drop: a channel's `next` is, and `next_line` is because it keeps
 //! what it has read in the caller's variable and not in its own.
 
@@ -204,7 +204,7 @@ async fn client(handle: &Handle, address: SocketAddr) -> io::Result<()> {
             said = typed.next() => match said {
                 Some(text) => stream.write_all(text.as_bytes()).await?,
                 // Nothing more to say: tell so, and go on listening until the room has said its goodbye. Once a channel has
-                // ended, `select!` does not ask it again.
+                // ended, `select_biased!` does not ask it again.
                 None => stream.close().await?,
             },
         }

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 /// An HTTP service on this engine. Ctrl-C ends it.
 ///
-/// GET / gives a greeting. GET /sleep/MS answers after so many milliseconds, and serves others meanwhile.
+/// GET / gives a greeting. GET /sleep/MS answers after MS milliseconds, and serves others meanwhile.
 /// POST /echo answers with what was posted, up to 1 MiB.
 #[derive(Parser)]
 struct Arguments {

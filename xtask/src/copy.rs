@@ -248,7 +248,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 fn index(notebooks: &[&Notebook], course: &str) -> String {
     let mut text = String::from(
         "# Your way through the course\n\n\
-         This is your own copy: change what you like. `cargo lab reset 02` gives a fresh 02 and keeps yours beside it.\n\n\
+         This is your own copy: change what you like. In a clone of your own, `cargo lab reset 02` gives a fresh 02 and keeps yours beside it.\n\n\
          | | Notebook | about | Exercises |\n|---|---|---|---|\n",
     );
     for notebook in notebooks {

@@ -53,14 +53,17 @@ fn tools_found() -> Vec<Finding> {
     let mut findings = vec![required("Rust", as_missing(rust, || tools::missing_rust(None)).map(|text| first_line(&text)))];
     if matches!(findings[0].state, State::There(_)) {
         let linker = as_missing(tools::check_linker(), tools::missing_linker).map(|()| String::new());
+        let name = "standard library's source";
         let source = match tools::rust_source() {
-            Ok(folder) if folder.is_dir() => Ok(String::new()),
-            _ => Err(tools::missing_rust_source()),
+            Ok(folder) if folder.is_dir() => required(name, Ok(String::new())),
+            _ if tools::runs("rustup", &["--version"]) => optional(name, false, "rustup adds it at the set-up"),
+            _ => required(name, Err(tools::missing_rust_source())),
         };
         findings.push(required("C linker", linker));
-        findings.push(required("standard library's source", source));
+        findings.push(source);
     }
-    if !uv {
+    // Of a store that others are to share, uv makes nothing.
+    if !uv || session::is_named() {
         findings.push(required("Python", python_found(&python::found())));
     }
     findings.push(optional("uv", uv, "pip does its work"));

@@ -185,7 +185,9 @@ pub(crate) fn clean() -> Result<bool> {
         removed => removed.iter().for_each(|line| ui.say(format!("Removed {line}."))),
     }
     ui.say(format!("What you have written, in {}, stays: it is yours.", copy::FOLDER));
-    ui.say("What the kernel keeps of its own (compiled crates, at most 1 GiB) is in the folder `evcxr` beside it.");
+    ui.say(
+        "What the kernel keeps of its own (compiled crates, at most 1 GiB), in the folder `evcxr` of your cache, stays as well.",
+    );
     Ok(true)
 }
 
@@ -203,7 +205,7 @@ fn remove_all(ui: &Ui, store: &Store, kernels: &BTreeSet<PathBuf>, own: &[PathBu
     }
     // A store of the user's own has these in it.
     for folder in own.iter().filter(|folder| folder.as_path() != store.root() && folder.exists()) {
-        remove(folder, "sessions, signatures and open tabs")?;
+        remove(folder, "sessions, signatures, open tabs, and what was set up there")?;
     }
     for name in [SESSIONS, JUPYTER] {
         let folder = store.root().join(name);

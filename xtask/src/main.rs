@@ -94,7 +94,8 @@ enum Chore {
 struct Verify {
     #[command(subcommand)]
     part: Option<Part>,
-    /// Also what takes long: of the crates, models of concurrency, sanitizers, Miri; of notebooks, their cells under Miri, and changed at random
+    /// Also what takes long: of the crates, models of concurrency, sanitizers, valgrind, Miri; of notebooks, all in a browser, their cells under
+    /// Miri, and changed at random. What is not installed is left out, and that is said
     #[arg(long, global = true)]
     full: bool,
     /// Open every notebook in a real browser, and not only two; with `notebooks`, besides running them
@@ -130,7 +131,7 @@ enum Part {
     /// Two notebooks in a real browser only, with all that a reader may do in one of them; every notebook with `--browser`
     Browser,
     /// Change cells at random, as readers do, and run them: nothing may hang, be left behind or cost the kernel.
-    /// Without names, also items of equal names in cells, and folders with odd names
+    /// Without names, also what else readers do: items of equal names, small edits, cells that wait, folders with odd names
     Mutate {
         /// Beginnings of names, such as 03
         #[arg(value_name = "NAME")]

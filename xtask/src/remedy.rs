@@ -4,7 +4,7 @@
 const REMEDIES: [(&[&str], &str); 4] = [
     (
         &["No space left on device", "(os error 28)", "not enough space on the disk", "Disk quota exceeded"],
-        "The disk is full. The lab keeps three quarters of a gigabyte in its folder, another 0.2 for each open notebook, and needs more while the kernel is \
+        "The disk is full. The lab keeps about 0.7 gigabytes in its folder, another 0.2 for each open notebook, and needs more while the kernel is \
          compiled: make room, or let PINLAB_STORE name a folder on another disk. Then run the same command again: it goes on from here",
     ),
     (

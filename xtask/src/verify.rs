@@ -37,7 +37,7 @@ use crate::ui::Ui;
 /// What to verify.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Formatting, lints, documentation and tests of both packages.
+    /// Formatting, lints, documentation and tests of all packages.
     pub(crate) crates: bool,
     /// What takes long: of the crates the steps of [`steps::FULL`], of notebooks cells under Miri, and changed ones.
     pub(crate) full: bool,

@@ -32,7 +32,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 use store::{Next, Store};
 
-/// A key-value server that speaks a little Redis. Ctrl-C ends it, once what has arrived is answered.
+/// A key-value server that speaks a little Redis. Ctrl-C ends it, on Unix once what has arrived is answered; a second one at once.
 #[derive(Parser)]
 struct Arguments {
     /// Where to listen; port 0 lets the system choose one

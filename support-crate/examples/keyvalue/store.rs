@@ -34,7 +34,7 @@ pub(crate) enum Next {
 type Broken = &'static str;
 
 impl Store {
-    /// A store of at most so many bytes, keys and values together.
+    /// A store of at most this many bytes, keys and values together.
     pub(crate) fn new(most: usize) -> Self {
         Self { values: HashMap::new(), bytes: 0, most }
     }

@@ -34,7 +34,7 @@ pub(crate) fn install(ui: &Ui, folder: &Path, build: &Path) -> Result<()> {
             ui.say(format!("ok      the kernel, prebuilt  ({:.1} s)", finished.seconds));
             return Ok(());
         }
-        ui.say("cargo binstall has no kernel for this machine: compiling it.");
+        ui.say("cargo binstall gave no kernel: compiling it.");
     }
     ui.say(format!("Compiling the kernel, evcxr_jupyter {VERSION}: about six minutes on two cores."));
     let started = std::time::Instant::now();

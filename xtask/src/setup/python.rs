@@ -176,9 +176,9 @@ pub(crate) fn choose(found: &[Python], oldest: (u32, u32)) -> Result<Python, Mis
     Err(Missing::new(
         what,
         how_to_get(
-            "apt install python3 python3-venv, or your system's equal; or install uv, which brings its own Python",
-            "brew install python; or install uv, which brings its own Python",
-            "winget install Python.Python.3.13; or install uv, which brings its own Python",
+            "apt install python3 python3-venv, or your system's equal; or, if PINLAB_STORE is not set, install uv, which brings its own Python",
+            "brew install python; or, if PINLAB_STORE is not set, install uv, which brings its own Python",
+            "winget install Python.Python.3.13; or, if PINLAB_STORE is not set, install uv, which brings its own Python",
         ),
     ))
 }
@@ -206,7 +206,9 @@ fn for_all(file: &Path) -> bool {
 pub(crate) fn missing_venv((major, minor): (u32, u32)) -> Missing {
     Missing::new(
         format!("the `venv` module of Python {major}.{minor}"),
-        format!("apt install python{major}.{minor}-venv (or python3-venv); or install uv, which does without"),
+        format!(
+            "apt install python{major}.{minor}-venv (or python3-venv); or, if PINLAB_STORE is not set, install uv, which does without"
+        ),
     )
 }
 

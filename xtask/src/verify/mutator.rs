@@ -40,7 +40,8 @@ enum Mutation {
 pub(super) fn run(ui: &Ui, project: &Path, names: &[String], times: usize, seed: u64) -> Result<Tally> {
     let lab = setup::ensure(ui, project)?;
     let paths = super::chosen::course(project, names)?;
-    ui.say(format!("...   {times} changed cells; the same again: cargo verify mutate --times {times} --seed {seed}"));
+    let named: String = names.iter().map(|name| format!("{name} ")).collect();
+    ui.say(format!("...   {times} changed cells; the same again: cargo verify mutate {named}--times {times} --seed {seed}"));
     let mut chance = Rng::with_seed(seed);
     let mut tally = Tally::default();
     let temporary = tempfile::tempdir()?;
