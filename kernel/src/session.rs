@@ -442,6 +442,7 @@ pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
             permissions.set_mode(permissions.mode() | 0o200);
         }
         #[cfg(not(unix))]
+        #[expect(clippy::permissions_set_readonly_false, reason = "it is about Unix, where that would let everybody write")]
         permissions.set_readonly(false);
         fs::set_permissions(to, permissions)?;
     }
