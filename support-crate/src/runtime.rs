@@ -261,7 +261,7 @@ impl Runtime {
             polls: engine.polls(),
             parks: engine.parks(),
             waits: reactor.waits(),
-            tasks: engine.tasks.count(),
+            tasks: engine.tasks.count(|task| !task.is_over() && !task.is_main()),
             timers: timers.len() + timers.count_never(),
             sources: reactor.len(),
         }

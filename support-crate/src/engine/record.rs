@@ -54,15 +54,8 @@ impl Engine {
     }
 
     pub(super) fn keep_snapshot(&self) {
-        let tasks = || {
-            let mut count = 0;
-            self.tasks.any(|task| {
-                count += usize::from(!task.is_main());
-                false
-            });
-            count
-        };
-        if self.recorder().wants_snapshot(tasks) {
+        // Also those that are over: a snapshot shows them as long as somebody has their handle.
+        if self.recorder().wants_snapshot(|| self.tasks.count(|task| !task.is_main())) {
             self.recorder().keep(self.snapshot());
         }
     }

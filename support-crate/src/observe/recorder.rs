@@ -11,8 +11,8 @@
 //!
 //! * **IL1** Entries are in the order of time. At most one of them, a poll or a sleep, is still open: an engine does one thing at a time.
 //! * **IL2** A task is an id and a name here, never a reference.
-//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted, and no task that is met later has a lane. At most
-//!   [`MOST_SNAPSHOTS`] are kept, and none from the first on that would show more than [`MOST_TASKS`] or [`MOST_PLACES`].
+//! * **IL3** At most [`MOST_STEPS`] are kept; how many were not is counted, and no task that is met later has a lane. Of
+//!   snapshots at most [`MOST_SNAPSHOTS`] are kept, and none any more once one would show more than [`MOST_TASKS`] or [`MOST_PLACES`].
 
 use super::names::short_name;
 use super::snapshot::Snapshot;
@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 const MOST_STEPS: usize = 100_000;
 /// How many snapshots are kept: they are for those who step through.
 const MOST_SNAPSHOTS: usize = 2_000;
-/// How many tasks the recording has met, or the engine has, while they are kept.
+/// How many tasks the recording has met, or the engine has, at most, while they are kept.
 const MOST_TASKS: usize = 64;
-/// How many timers, sockets and wakers one of them shows.
+/// How many timers, sockets and wakers one of them shows at most.
 const MOST_PLACES: usize = 256;
 
 /// A task, as far as a record knows it (IL2).
@@ -146,7 +146,7 @@ impl Recorder {
         }
     }
 
-    /// Whether a snapshot of now is wanted, of an engine with so many tasks (IL3).
+    /// Whether a snapshot of now is wanted, of an engine with that number of tasks (IL3).
     pub(crate) fn wants_snapshot(&self, tasks: impl FnOnce() -> usize) -> bool {
         let mut recording = self.recording.borrow_mut();
         let Some(recording) = &mut *recording else { return false };

@@ -45,7 +45,8 @@ pub async fn woken_by_a_thread(time: Duration) -> usize {
     rounds
 }
 
-/// Calls each waker that comes; one that panics does not keep the next one from being called. It does not sleep meanwhile, so as to be in time; when `time` is over twice it does: then a wake was lost.
+/// Calls each waker that comes; one that panics does not keep the next one from being called. It does not sleep meanwhile, so as to be in time; when `time` is
+/// over twice it does: then a wake was lost.
 fn call_each(wakers: &Receiver<Waker>, time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time.saturating_mul(2) {

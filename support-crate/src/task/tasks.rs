@@ -313,11 +313,11 @@ impl Tasks {
         all
     }
 
-    /// How many spawned tasks are not over.
-    pub(crate) fn count(&self) -> usize {
+    /// Of how many tasks this holds; the main future's is one.
+    pub(crate) fn count(&self, is_it: impl Fn(&TaskRef) -> bool) -> usize {
         let mut count = 0;
         self.any(|task| {
-            count += usize::from(!task.is_over() && !task.is_main());
+            count += usize::from(is_it(task));
             false
         });
         count

@@ -19,8 +19,7 @@ use super::judge::{self, Failure};
 use super::mask;
 use crate::jupyter::{Kernel, Server};
 use crate::notebook::{Cell, Exercise, Notebook};
-use crate::outputs::{End, Ran};
-use crate::outputs::{joined, sections};
+use crate::outputs::{End, Ran, joined, sections};
 use crate::runner::Death;
 
 /// The longest that an answer or a check may take, if the cell's rules do not say otherwise.
@@ -153,12 +152,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Tries some answers in one cell, then the next ones. Of each that was as it must be, how long it took; of the others nothing is known yet.
+    /// Tries some answers in one cell, then the next ones. Of each that was as it must be, its share
+    /// of the cell's time; of the others nothing is known yet.
     fn several(&mut self, notebook: &Notebook, exercise: &Exercise, answers: &[&Answer]) -> Result<Vec<Option<f64>>> {
         let mut well = vec![None; answers.len()];
         let check = &notebook.cells[exercise.check];
         let codes = answers.iter().enumerate().filter_map(|(number, answer)| {
-            let code = together(steps(notebook, exercise, answer).iter().map(|(_, _, code)| *code))?;
+            let code = together(cells_with(notebook, exercise, answer).iter().map(|(_, _, code)| *code))?;
             Some((number, format!("{code}\nprintln!(\"{NEXT}\");\n")))
         });
         let codes: Vec<(usize, String)> = codes.collect();
@@ -185,7 +185,7 @@ impl Bench<'_> {
 
     /// What is wrong with an answer to an exercise, or with what the check says of it.
     fn answer(&mut self, notebook: &Notebook, exercise: &Exercise, answer: &Answer, at_once: bool) -> Result<Option<String>> {
-        let steps = steps(notebook, exercise, answer);
+        let steps = cells_with(notebook, exercise, answer);
         let check = &notebook.cells[exercise.check];
         // One cell of both takes half the time. What it finds wrong is looked at again, a cell at a time: that is what counts.
         if let Some(code) = together(steps.iter().map(|(_, _, code)| *code)).filter(|_| at_once) {
@@ -254,7 +254,7 @@ impl Bench<'_> {
 }
 
 /// The cells of an exercise with this answer in it: who each is, for messages; where its limits are; its code.
-fn steps<'a>(notebook: &'a Notebook, exercise: &Exercise, answer: &'a Answer) -> Vec<(&'static str, &'a Cell, &'a str)> {
+fn cells_with<'a>(notebook: &'a Notebook, exercise: &Exercise, answer: &'a Answer) -> Vec<(&'static str, &'a Cell, &'a str)> {
     let mut steps = vec![("the answer", &notebook.cells[exercise.starter], answer.code.as_str())];
     let between = notebook.code().filter(|cell| (exercise.starter + 1..exercise.check).contains(&cell.index));
     steps.extend(between.map(|cell| ("a cell between it and the check", cell, cell.source.as_str())));
