@@ -203,6 +203,20 @@ fn an_arrow_leads_to_whoever_is_there_now() {
     assert!(text.contains("the place of ①"), "{text}");
 }
 
+/// Who hears a picture hears sentences with a space between them.
+#[test]
+fn what_is_said_of_two_strips_does_not_run_together() {
+    let [mut one, mut other] = [[0_usize; 2]; 2].map(Box::new);
+    one[0] = (&raw const one[1]).addr();
+    other[0] = (&raw const other[1]).addr();
+    let before = [&one, &other].map(|place| XRay::of(&**place));
+    std::mem::swap(&mut *one, &mut *other);
+    let strips = XRay::beside(&[("①", &before[0]), ("②", &before[1]), ("③", &XRay::of(&*one)), ("④", &XRay::of(&*other))]);
+    let svg = strips.svg();
+    let said = svg.split("<desc>").nth(1).and_then(|rest| rest.split("</desc>").next()).expect("it is described");
+    assert!(said.contains(" ③: ") && said.contains(" ④: "), "{said}");
+}
+
 #[test]
 fn a_diff_names_the_words_that_changed() {
     let (one, two) = ([1usize, 2, 3], [1usize, 9, 3]);
@@ -211,7 +225,7 @@ fn a_diff_names_the_words_that_changed() {
     assert_eq!(diff.changes()[0].offset(), size_of::<usize>());
     let longer = XRay::of(&one).diff(&XRay::of(&[1usize, 2, 3, 4]));
     assert!(longer.changes()[0].before().is_none());
-    assert_eq!(longer.to_string().lines().next(), Some("1 of 4 words differ"));
+    assert_eq!(longer.to_string().lines().next(), Some("1 of 4 words differs"));
 }
 
 #[test]

@@ -242,9 +242,8 @@ impl Strips {
             };
             let _ = write!(all, "{}{own}. ", xray.headline(&self.place(i)));
         }
-        for i in 0..self.strips.len() {
-            all += &self.notes(i, self.last()).join(" ");
-        }
+        let notes: Vec<String> = (0..self.strips.len()).flat_map(|i| self.notes(i, self.last())).collect();
+        all += &notes.join(" ");
         all.trim_end().to_owned()
     }
 

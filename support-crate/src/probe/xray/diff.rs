@@ -56,7 +56,8 @@ impl Diff {
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 24;
-        write!(f, "{} of {} words differ", grouped(self.changes.len()), grouped(self.words))?;
+        let differ = if self.changes.len() == 1 { "differs" } else { "differ" };
+        write!(f, "{} of {} words {differ}", grouped(self.changes.len()), grouped(self.words))?;
         for change in self.changes.iter().take(MOST) {
             let hex = |word: &Option<Word>| word.as_ref().map_or("(no such word)".to_owned(), |word| word.hex().to_owned());
             write!(f, "\n  +{:#04x}  {:>16} → {:>16}", change.offset, hex(&change.before), hex(&change.after))?;
