@@ -304,6 +304,9 @@ impl Engine {
             }
         });
         // `EINTR` is dealt with; what remains (a closed or foreign descriptor of our own) is a bug, not a condition.
+        if fetched.is_err() {
+            self.tasks.remote.inbox.wake_up(); // for whoever catches the panic
+        }
         fetched.expect("waiting for the operating system's events failed");
         if self.recorder().is_on() {
             self.recorder().record(Step::End { done: false }); // of a sleep, if this is one: whom it wakes may take their time

@@ -33,13 +33,8 @@ pub use tcp::TcpStream;
 pub use udp::UdpSocket;
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
 
-/// Looks up addresses. A literal costs nothing; a name is looked up on this thread, which waits.
-fn addresses(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
-    let found: Vec<_> = addr.to_socket_addrs()?.collect();
-    if found.is_empty() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "the name has no address"));
-    }
-    Ok(found)
+/// What is said of a name without an address.
+fn no_address() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "the name has no address")
 }

@@ -162,7 +162,7 @@ where
         Self { wanted: Some(wanted), ..self }
     }
 
-    /// How many more attempts there may be.
+    /// How many more attempts there may be after the one that is under way, or, in a pause, after the next one. At the end: how many were not needed.
     pub fn retries_left(&self) -> usize {
         self.retries_left
     }

@@ -51,7 +51,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Aborts
 ///
-/// A task has room for 16,777,216 wakers that are alive at once; one more ends the process, after a line on stderr.
+/// A task has room for some sixteen million wakers; one more ends the process, after a line on stderr. Those that are alive count, and those that other threads
+/// have dropped since the engine was last at its turn: in the middle of a poll it does not see that they are gone.
 pub struct Runtime {
     handle: Handle,
 }

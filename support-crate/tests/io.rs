@@ -680,3 +680,45 @@ fn a_shared_source_can_be_polled_with_any_context() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut &ours).poll_read(&mut cx, &mut [0]).is_pending());
 }
+
+#[test]
+fn a_deadline_in_ten_years_is_no_obstacle_to_a_socket() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let listener = TcpListener::bind(&handle, "127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("bound");
+        let client = thread::spawn(move || {
+            thread::sleep(20 * MS);
+            std::net::TcpStream::connect(address).expect("loopback")
+        });
+        let ten_years = Duration::from_secs(10 * 365 * 86_400);
+        rt.block_on(handle.timeout(ten_years, listener.accept())).expect("in time").expect("a connection");
+        drop(client.join().expect("no panic"));
+    });
+}
+
+/// The same address again and again.
+struct Again(std::net::SocketAddr);
+
+impl std::net::ToSocketAddrs for Again {
+    type Iter = std::iter::Repeat<std::net::SocketAddr>;
+    fn to_socket_addrs(&self) -> std::io::Result<Self::Iter> {
+        Ok(std::iter::repeat(self.0))
+    }
+}
+
+#[test]
+fn the_first_address_that_will_do_is_taken_and_no_other_is_asked_for() {
+    within(SOON, || {
+        let rt = runtime();
+        let handle = rt.handle();
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let listener = TcpListener::bind(&handle, Again(any)).expect("a port is free");
+        let there = listener.local_addr().expect("bound");
+        rt.block_on(TcpStream::connect(&handle, Again(there))).expect("loopback");
+        let none: &[std::net::SocketAddr] = &[];
+        assert_eq!(TcpListener::bind(&handle, none).expect_err("nothing to bind to").kind(), ErrorKind::InvalidInput);
+        assert_eq!(rt.block_on(TcpStream::connect(&handle, none)).expect_err("nowhere").kind(), ErrorKind::InvalidInput);
+    });
+}

@@ -246,6 +246,40 @@ fn a_hundred_thousand_events_are_drawn_small_and_say_what_is_left_out() {
 }
 
 #[test]
+fn a_page_lists_the_first_of_a_long_queue_and_counts_the_rest() {
+    let rt = Runtime::new().unwrap();
+    rt.record();
+    for _ in 0..100_000 {
+        drop(rt.spawn(async {}));
+    }
+    let html = rt.stop_recording().figure().html();
+    assert!(html.len() < 2_500_000, "{}", html.len());
+    assert!(html.contains(", and 99960 more"));
+}
+
+#[test]
+fn the_state_of_an_engine_counts_what_is_too_much_to_be_listed() {
+    let rt = Runtime::new().unwrap();
+    let handle = rt.handle();
+    for _ in 0..20 {
+        let mut sleeps: Vec<_> = (0..100).map(|_| Box::pin(handle.sleep(Duration::from_secs(60)))).collect();
+        drop(rt.spawn(std::future::poll_fn(move |cx| {
+            sleeps.iter_mut().for_each(|sleep| assert!(sleep.as_mut().poll(cx).is_pending()));
+            Poll::<()>::Pending
+        })));
+    }
+    rt.record();
+    for _ in 0..20 {
+        rt.step();
+    }
+    let text = rt.snapshot().to_string();
+    for more in [", and 60 more", "…: 4 more tasks", ", and 1992 more"] {
+        assert!(text.contains(more), "no {more:?} in\n{text}");
+    }
+    assert!(text.len() < 32_000, "{}", text.len());
+}
+
+#[test]
 fn the_events_are_json_that_other_tools_open() {
     let json = faults().to_json();
     assert!(json.starts_with("{\"displayTimeUnit\":\"ms\",\"traceEvents\":["), "{json}");
@@ -279,7 +313,11 @@ fn the_pictures_of_the_course_say_what_is_so() {
     assert!(text.contains(", pinned") && text.contains("polls: &mut u32, free"), "{text}");
 
     let sheet = cheat_sheet(&[["i32", "Unpin", "not pinned", "yes"], ["Tangled", "!Unpin", "Pin<Box<_>>", "no: refused, E0596"]]);
-    assert!(sheet.svg().contains("no way back"), "{}", sheet.svg());
+    // What is drawn is said, too.
+    for way in ["Box::pin, pin!", "no way back", "drop, in its place"] {
+        assert_eq!(sheet.svg().matches(way).count(), 2, "{way} in {}", sheet.svg());
+        assert!(sheet.words().contains(way), "{way} in {sheet}");
+    }
     let timeline = faults();
     for figure in [places.figure(), nested.figure(), picture.figure(), sheet, timeline.reactor(), timeline.turns()] {
         well_laid_out(figure.svg());

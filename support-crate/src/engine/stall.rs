@@ -21,8 +21,11 @@ pub(super) fn check(engine: &Engine, main: &TaskRef) -> Result<(), Stalled> {
     let own = |task: &TaskRef| usize::from(awaits_handles_only((task.who().name)()));
     // A waker that waits for another task's output is no hope by itself: that task has to move first. But if there are more wakers
     // than outputs that a task waits for, some of them wait for something else. That takes few steps to see, and is the rule.
-    // One that waits for an instant that never comes is none either.
-    let mut surplus = -engine.tasks.joiners() - engine.timers().count_never() as isize;
+    // One that waits for an instant that never comes is none either. In a notebook a boxed one may be a task's, of another cell.
+    let boxed = engine.tasks.joiners(true);
+    let joiners = engine.tasks.joiners(false) + if boxed > 0 && is_notebook() { boxed } else { 0 };
+    debug_assert!(joiners >= 0);
+    let mut surplus = -joiners - engine.timers().count_never() as isize;
     let mut add = |task: &TaskRef| {
         if task.wakers() > 0 {
             surplus += (task.wakers() - own(task)) as isize;
@@ -183,7 +186,7 @@ impl fmt::Display for Stalled {
         for Waiting { name, at, blocks, why } in &self.waiting {
             let how = if *blocks { "blocked on" } else { "spawned" };
             let why = match why {
-                Why::Task => "waits for a task that waits itself",
+                Why::Task => "waits for a task that is waiting, too",
                 Why::Never => "waits for a time that never comes",
                 Why::Nothing => "nothing holds its waker",
             };

@@ -1,6 +1,6 @@
 //! TCP: listeners.
 
-use super::addresses;
+use super::no_address;
 use super::source::{Async, Waiting};
 use super::tcp::TcpStream;
 use crate::reactor::{Side, closed};
@@ -30,16 +30,17 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Those of the system (`AddrInUse`, `PermissionDenied`, …), for the last of the addresses tried.
+    /// Those of the system (`AddrInUse`, `PermissionDenied`, …), for the last of the addresses tried; `InvalidInput` if the name has none;
+    /// `NotConnected` if the runtime is gone. A name is looked up on this thread, which waits meanwhile.
     pub fn bind(handle: &Handle, addr: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut failed = None;
-        for address in addresses(addr)? {
+        let mut failed = no_address();
+        for address in addr.to_socket_addrs()? {
             match listen(address) {
                 Ok(listener) => return Self::from_std(handle, listener),
-                Err(error) => failed = Some(error),
+                Err(error) => failed = error,
             }
         }
-        Err(failed.expect("there is at least one address"))
+        Err(failed)
     }
 
     /// Hands a listener of the standard library's to the engine.
@@ -112,7 +113,7 @@ impl TcpListener {
         self.0.get_ref().take_error()
     }
 
-    /// The standard library's listener, for its options.
+    /// The standard library's listener, for its options: all but `set_nonblocking`, see [`Async`].
     pub fn get_ref(&self) -> &std::net::TcpListener {
         self.0.get_ref()
     }

@@ -24,9 +24,10 @@ use std::task::{Context, Poll};
 /// Single operations are safe to cancel: a future that is dropped has either done nothing or was ready. Combinations that keep
 /// bytes of their own, such as `read_exact`, are not.
 ///
-/// # Terminals
+/// # Non-blocking is shared
 ///
-/// Non-blocking is a property of what a descriptor stands for, not of the descriptor. A terminal's stdin, stdout and stderr are mostly one thing: with
+/// It is a property of what a descriptor stands for, not of the descriptor. Whoever makes a source blocking again, or a duplicate of it (`try_clone`), makes operations
+/// on it block the engine's thread. A terminal's stdin, stdout and stderr are mostly one thing: with
 /// `Async` on stdin, a long `println!` can fail with `WouldBlock`, and so can that of another process on the same terminal. It stays so after `into_inner`.
 pub struct Async<T: AsSource> {
     handle: Handle,

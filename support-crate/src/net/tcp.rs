@@ -1,6 +1,6 @@
 //! TCP: streams. Reading and writing is in `streams`.
 
-use super::addresses;
+use super::no_address;
 use super::source::Async;
 use crate::runtime::Handle;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -32,8 +32,8 @@ impl TcpStream {
     ///
     /// What the system says of the last address: `ConnectionRefused`, `TimedOut`, …; `InvalidInput` if the name has none; `NotConnected` if the runtime is gone.
     pub async fn connect(handle: &Handle, addr: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
-        for addr in addresses(addr)? {
+        let mut result = Err(no_address());
+        for addr in addr.to_socket_addrs()? {
             result = Self::connect_one(handle, addr).await;
             if result.is_ok() {
                 break;
@@ -224,7 +224,7 @@ impl TcpStream {
         self.0.read_with(|io| io.peek(buf)).await
     }
 
-    /// The standard library's socket, for its options.
+    /// The standard library's socket, for its options: all but `set_nonblocking`, see [`Async`].
     pub fn get_ref(&self) -> &std::net::TcpStream {
         self.0.get_ref()
     }

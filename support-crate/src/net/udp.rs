@@ -16,11 +16,11 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket as Socket};
 pub struct UdpSocket(Async<Socket>);
 
 impl UdpSocket {
-    /// Binds. Port 0 lets the system choose.
+    /// Binds. Port 0 lets the system choose. A name is looked up on this thread, which waits meanwhile.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Those of the system; `NotConnected` if the runtime is gone.
     pub fn bind(handle: &Handle, addr: impl ToSocketAddrs) -> io::Result<Self> {
         Self::from_std(handle, Socket::bind(addr)?)
     }
@@ -151,7 +151,7 @@ impl UdpSocket {
         self.0.get_ref().take_error()
     }
 
-    /// The standard library's socket, for its options.
+    /// The standard library's socket, for its options: all but `set_nonblocking`, see [`Async`].
     pub fn get_ref(&self) -> &Socket {
         self.0.get_ref()
     }

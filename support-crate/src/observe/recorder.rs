@@ -150,19 +150,22 @@ impl Recorder {
     pub(crate) fn wants_snapshot(&self, tasks: impl FnOnce() -> usize) -> bool {
         let mut recording = self.recording.borrow_mut();
         let Some(recording) = &mut *recording else { return false };
-        recording.snapshots_end = recording.snapshots_end
-            || recording.names.len() > MOST_TASKS
-            || recording.snapshots.len() >= MOST_SNAPSHOTS
-            || recording.is_full()
-            || tasks() > MOST_TASKS;
-        !recording.snapshots_end
+        if recording.snapshots_end.is_none()
+            && (recording.names.len() > MOST_TASKS
+                || recording.snapshots.len() >= MOST_SNAPSHOTS
+                || recording.is_full()
+                || tasks() > MOST_TASKS)
+        {
+            recording.snapshots_end = Some(recording.entries.len());
+        }
+        recording.snapshots_end.is_none()
     }
 
     /// Keeps it, if it is not too large (IL3).
     pub(crate) fn keep(&self, snapshot: Snapshot) {
         let Some(recording) = &mut *self.recording.borrow_mut() else { return };
         if snapshot.places() > MOST_PLACES {
-            recording.snapshots_end = true;
+            recording.snapshots_end = Some(recording.entries.len());
         } else {
             recording.snapshots.push(snapshot);
         }
@@ -210,8 +213,8 @@ struct Recording {
     open: Option<usize>,
     entries: Vec<Entry>,
     snapshots: Vec<Snapshot>,
-    /// No more of them are kept.
-    snapshots_end: bool,
+    /// From this number of entries on no more of them are kept.
+    snapshots_end: Option<usize>,
     left_out: usize,
 }
 
@@ -224,7 +227,7 @@ impl Recording {
             open: None,
             entries: Vec::new(),
             snapshots: Vec::new(),
-            snapshots_end: false,
+            snapshots_end: None,
             left_out: 0,
         }
     }
@@ -304,6 +307,7 @@ impl Recording {
             names: self.names.clone(),
             entries: self.entries.clone(),
             snapshots: self.snapshots.clone(),
+            snapshots_end: self.snapshots_end,
             total: self.start.elapsed(),
             left_out: self.left_out,
         }

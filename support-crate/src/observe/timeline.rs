@@ -14,6 +14,7 @@ pub struct Timeline {
     pub(super) names: Vec<String>,
     pub(super) entries: Vec<Entry>,
     pub(super) snapshots: Vec<Snapshot>,
+    pub(super) snapshots_end: Option<usize>,
     pub(super) total: Duration,
     pub(super) left_out: usize,
 }
@@ -121,8 +122,11 @@ impl Timeline {
         &self.snapshots
     }
 
-    /// The state of the engine after this many entries: the last snapshot that is no later.
+    /// The state of the engine after this many entries: the last snapshot that is no later. None before the first, and where none are kept any more.
     pub fn snapshot_after(&self, entries: usize) -> Option<&Snapshot> {
+        if self.snapshots_end.is_some_and(|end| entries >= end) {
+            return None;
+        }
         let later = self.snapshots.partition_point(|snapshot| snapshot.entries <= entries);
         self.snapshots[..later].last()
     }

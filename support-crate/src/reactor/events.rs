@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How many events one wait can bring.
 const EVENTS: usize = 1024;
 
+/// How long one wait takes at most. Apple's systems refuse one of more than 100,000,000 seconds.
+const LONGEST: Duration = Duration::from_secs(1 << 20);
+
 /// Where the system's events are put.
 pub(super) struct EventBuffer {
     portable: Events,
@@ -24,7 +27,9 @@ impl EventBuffer {
         }
     }
 
+    /// May end before its time: the loop looks at the clock and comes back.
     pub(super) fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| timeout.min(LONGEST));
         self.portable.clear();
         #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
         if let Some(notified) = self.linux.wait(poller, timeout)? {
@@ -83,8 +88,7 @@ mod linux {
             let timeout = match timeout {
                 None => None,
                 Some(timeout) if timeout.is_zero() || timeout >= Duration::from_millis(1) => {
-                    // At most some weeks at a time, which is what the system can count.
-                    let whole = timeout.as_millis().min(1 << 30) as i64;
+                    let whole = timeout.as_millis() as i64;
                     Some(Timespec { tv_sec: whole / 1000, tv_nsec: whole % 1000 * 1_000_000 })
                 }
                 Some(_) => return Ok(None),

@@ -43,6 +43,11 @@ impl Joiner {
         !self.0.get().is_null()
     }
 
+    /// Whether the waker that is there is not known as a task's. It is the same for all cells of a notebook, unlike what each makes of a waker.
+    pub(super) fn is_boxed(&self) -> bool {
+        boxed(self.0.get()).is_some()
+    }
+
     /// The data pointer of the waker that is there.
     pub(super) fn data(&self) -> Option<*const ()> {
         let word = NonNull::new(self.0.get())?.as_ptr();

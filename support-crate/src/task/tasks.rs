@@ -15,6 +15,7 @@
 //!   marked as ready: it is then the first. That is what a main future costs that wakes itself.
 
 use super::join::JoinHandle;
+use super::joiner::Joiner;
 use super::memory::Memory;
 use super::queue::Queue;
 use super::state::{Phase, State};
@@ -42,8 +43,8 @@ pub(crate) struct Tasks {
     /// Of the type of the future that the main task stands for, or has last stood for.
     main_name: Cell<fn() -> &'static str>,
     memory: RefCell<Memory>,
-    /// How many join handles are being awaited.
-    joiners: Cell<isize>,
+    /// How many join handles are being awaited: with what is known as a task's waker, and with a boxed one (IJ1).
+    joiners: [Cell<isize>; 2],
     closing: Cell<bool>,
     last_id: Cell<u64>,
     pub(crate) recorder: Recorder,
@@ -58,7 +59,7 @@ impl Tasks {
             main_ready: Cell::new(false),
             main_name: Cell::new(earlier),
             memory: RefCell::default(),
-            joiners: Cell::new(0),
+            joiners: Default::default(),
             closing: Cell::new(false),
             last_id: Cell::new(0),
             recorder: Recorder::default(),
@@ -277,18 +278,24 @@ impl Tasks {
 
     /// Says who awaits the task; who did before is for the caller to drop.
     pub(super) fn swap_joiner(&self, task: &TaskRef, waker: Option<Waker>) -> Option<Waker> {
-        let of_task = |waker: &Option<Waker>| isize::from(waker.as_ref().is_some_and(waker::is_of_task));
-        let now = of_task(&waker);
-        let former = task.header().joiner.replace(waker);
-        self.joiners.set(self.joiners.get() + now - of_task(&former));
+        let joiner = &task.header().joiner;
+        self.count_joiner(joiner, -1);
+        let former = joiner.replace(waker);
+        self.count_joiner(joiner, 1);
         former
+    }
+
+    fn count_joiner(&self, joiner: &Joiner, change: isize) {
+        if joiner.is_somebody() {
+            self.joiners[usize::from(joiner.is_boxed())].update(|count| count + change);
+        }
     }
 
     // ---- all of them -----------------------------------------------------------------------------------------
 
-    /// How many join handles are awaited with the waker of a task.
-    pub(crate) fn joiners(&self) -> isize {
-        self.joiners.get()
+    /// How many join handles are awaited, with what is known as a task's waker or with another one.
+    pub(crate) fn joiners(&self, boxed: bool) -> isize {
+        self.joiners[usize::from(boxed)].get()
     }
 
     /// Whether this holds for one of the tasks, in no order; the main future's is one. It may look, and take references, but give none back: that could free a block.

@@ -9,7 +9,7 @@ const GAP: f64 = 22.0;
 
 impl Timeline {
     /// The reactor at work, as a picture: who had registered for what, the wait, the event, the wake, and the poll that came of it. It shows the first
-    /// time that a socket woke a task in this recording; where none did, the first timer that did.
+    /// time that a socket has queued a task, and the recording tells which socket; where there is none, the first timer that has queued one.
     ///
     /// ```
     /// use pinlab::prelude::*;
@@ -75,7 +75,7 @@ impl Timeline {
             (0..entries.len()).find(|&step| is(entries[step].what) && told(step))
         };
         let Some(wake) = woken(Source::Socket).or_else(|| woken(Source::Timer)) else {
-            return vec![("Nothing of it", "In this recording neither a socket nor a timer has woken a task.".to_owned())];
+            return vec![("Nothing of it", "This recording tells of no socket and no timer that has queued a task.".to_owned())];
         };
         let What::Woken { task, by, .. } = entries[wake].what else { unreachable!("it was found as a wake") };
         let event = match by {

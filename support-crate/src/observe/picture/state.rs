@@ -2,7 +2,7 @@
 
 use super::{
     SMALL,
-    story::{armed, task_says},
+    story::{LISTED, armed, listed, task_says},
 };
 use crate::observe::snapshot::{Snapshot, Step, TaskPhase};
 use crate::show::{Figure, Svg, Type, colour, text::counted};
@@ -15,11 +15,8 @@ const ROOM: f64 = 700.0;
 impl Snapshot {
     /// What there is: a name, and how it stands.
     fn rows(&self) -> Vec<(String, String)> {
-        let queue: Vec<String> = self.queue.iter().take(40).map(|task| format!("#{task}")).collect();
-        let more = self.queue.len().saturating_sub(queue.len());
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let queue = if queue.is_empty() { "empty".to_owned() } else { queue.join(", then ") + &more };
-        let mut rows = vec![("queue".to_owned(), queue)];
+        let queue = listed(self.queue.iter().map(|task| format!("#{task}")), self.queue.len(), LISTED, ", then ");
+        let mut rows = vec![("queue".to_owned(), queue.unwrap_or_else(|| "empty".into()))];
         let alive: Vec<_> = self.tasks.iter().filter(|task| task.phase != TaskPhase::Done).collect();
         rows.extend(alive.iter().take(TASKS).map(|task| (format!("#{}", task.task), task_says(task, self))));
         if alive.len() > TASKS {

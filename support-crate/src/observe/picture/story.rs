@@ -3,9 +3,9 @@
 //! The queue is played back from the events alone. What else is known of the engine's state (who holds whose waker, which timers and
 //! sockets are armed) comes from the snapshots of the recording, as far as it kept any.
 
-use super::{brief, took};
+use super::{LIVE, brief, shown, took};
 use crate::observe::{
-    snapshot::{SideState, Snapshot, TaskPhase, TaskState, TimerState, WakerPlace},
+    snapshot::{SideState, Snapshot, SourceState, TaskPhase, TaskState, TimerState, WakerPlace},
     timeline::{Source, Timeline, What},
 };
 use crate::show::{json::Json, text::counted};
@@ -36,8 +36,8 @@ pub(super) struct Story<'t> {
     fates: Vec<Option<Fate>>,
     /// The step that led to a poll.
     causes: Vec<Option<usize>>,
-    /// The queue after each step, kept for every so many of them.
-    queues: Vec<Vec<usize>>,
+    /// After each step of the player: who is first in the queue, and how many are in it.
+    queues: BTreeMap<usize, (Vec<usize>, usize)>,
     /// After a step: the tasks of which a waker was dropped that nobody had called, and those whose waker nobody holds any more.
     losses: BTreeMap<usize, Vec<(usize, Loss)>>,
 }
@@ -51,8 +51,11 @@ pub(super) enum Loss {
     Nowhere,
 }
 
-/// The queue is kept after every so many steps, and played on from there.
-const EVERY: usize = 256;
+/// Of a queue, of the wakers of one task, and of those who wait for one thing so many are listed; more are counted.
+pub(super) const LISTED: usize = 40;
+/// Of the tasks, and of the timers and the sockets.
+const TASKS: usize = 12;
+const ARMED: usize = 8;
 
 impl<'t> Story<'t> {
     pub(super) fn of(timeline: &'t Timeline) -> Self {
@@ -60,13 +63,11 @@ impl<'t> Story<'t> {
         let mut complete = vec![false; timeline.tasks()];
         let mut known = vec![false; timeline.tasks()];
         let mut woken: Vec<Option<usize>> = vec![None; timeline.tasks()];
-        let (mut fates, mut causes, mut queues) = (Vec::new(), Vec::new(), Vec::new());
-        let mut queue = Vec::new();
+        let (mut fates, mut causes, mut queues) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut queue: Vec<usize> = Vec::new();
         let mut polled = None;
+        let mut moments = shown(entries.len(), LIVE).into_iter().peekable();
         for (step, entry) in entries.iter().enumerate() {
-            if step % EVERY == 0 {
-                queues.push(queue.clone());
-            }
             let (mut fate, mut cause) = (None, None);
             match entry.what {
                 What::Spawned { task, .. } => {
@@ -94,6 +95,9 @@ impl<'t> Story<'t> {
                 _ => {}
             }
             play(&mut queue, entry.what);
+            if moments.next_if_eq(&step).is_some() {
+                queues.insert(step, (queue.iter().take(LISTED).copied().collect(), queue.len()));
+            }
             fates.push(fate);
             causes.push(cause);
         }
@@ -117,14 +121,6 @@ impl<'t> Story<'t> {
     /// What went wrong with wakers at a step.
     pub(super) fn losses(&self, step: usize) -> &[(usize, Loss)] {
         self.losses.get(&step).map_or(&[], Vec::as_slice)
-    }
-
-    fn queue(&self, step: usize) -> Vec<usize> {
-        let mut queue = self.queues[step / EVERY].clone();
-        for entry in &self.timeline.entries()[step / EVERY * EVERY..=step] {
-            play(&mut queue, entry.what);
-        }
-        queue
     }
 
     fn task(&self, task: usize) -> String {
@@ -217,7 +213,7 @@ impl<'t> Story<'t> {
         }
     }
 
-    /// What a player shows at a step.
+    /// What the player shows at one of its steps.
     pub(super) fn moment(&self, step: usize) -> Json {
         let entry = &self.timeline.entries()[step];
         let state =
@@ -235,9 +231,9 @@ impl<'t> Story<'t> {
 
     /// How the engine stands after a step.
     fn state(&self, step: usize) -> Vec<(String, String)> {
-        let queue: Vec<String> = self.queue(step).into_iter().map(|task| self.task(task)).collect();
-        let queue = if queue.is_empty() { "empty".to_owned() } else { queue.join(", then ") };
-        let mut rows = vec![("queue".to_owned(), queue)];
+        let (first, all) = &self.queues[&step];
+        let queue = listed(first.iter().map(|&task| self.task(task)), *all, LISTED, ", then ");
+        let mut rows = vec![("queue".to_owned(), queue.unwrap_or_else(|| "empty".into()))];
         // A poll is an entry at its beginning; its snapshot is taken at its end.
         let snapshots = self.timeline.snapshots();
         let polled = matches!(self.timeline.entries()[step].what, What::Polled { .. });
@@ -247,8 +243,10 @@ impl<'t> Story<'t> {
             rows.push(("the rest".into(), "not known: the recording kept no snapshot of this moment".into()));
             return rows;
         };
-        for task in snapshot.tasks.iter().filter(|task| task.phase != TaskPhase::Done).take(12) {
-            rows.push((self.task(task.task), task_says(task, snapshot)));
+        let alive: Vec<_> = snapshot.tasks.iter().filter(|task| task.phase != TaskPhase::Done).collect();
+        rows.extend(alive.iter().take(TASKS).map(|task| (self.task(task.task), task_says(task, snapshot))));
+        if alive.len() > TASKS {
+            rows.push(("…".into(), counted(alive.len() - TASKS, "more task", "more tasks")));
         }
         rows.extend(armed(snapshot));
         rows
@@ -262,26 +260,36 @@ impl<'t> Story<'t> {
     }
 }
 
+/// The first of a list, and how many more there are of `all`; `None` for an empty one.
+pub(super) fn listed(list: impl Iterator<Item = String>, all: usize, most: usize, between: &str) -> Option<String> {
+    let first: Vec<String> = list.take(most).collect();
+    let more = all.saturating_sub(first.len());
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (!first.is_empty()).then(|| first.join(between) + &more)
+}
+
 /// The timers and sockets that somebody waits for.
 pub(super) fn armed(snapshot: &Snapshot) -> Vec<(String, String)> {
-    let some = |list: Vec<String>, none: &str| if list.is_empty() { none.to_owned() } else { list.join("; ") };
-    let timers = snapshot.timers.iter().take(8).map(|timer| {
+    let timers = snapshot.timers.iter().map(|timer| {
         let whose = timer.wakes.map_or_else(|| "somebody".to_owned(), |task| format!("#{task}"));
         format!("due {}, for {whose}", when(timer))
     });
     let side = |side: &SideState, what: &str| {
-        let who: Vec<String> =
-            side.waiting.iter().map(|task| task.map_or_else(|| "somebody".into(), |task| format!("#{task}"))).collect();
-        (!who.is_empty()).then(|| format!("{} waits until it is {what}", who.join(", ")))
+        let who = side.waiting.iter().map(|task| task.map_or_else(|| "somebody".into(), |task| format!("#{task}")));
+        listed(who, side.waiting.len(), LISTED, ", ").map(|who| format!("{who} waits until it is {what}"))
     };
-    let sockets = snapshot.sources.iter().filter_map(|source| {
+    let awaited = |source: &&SourceState| !source.read.waiting.is_empty() || !source.write.waiting.is_empty();
+    let sources: Vec<&SourceState> = snapshot.sources.iter().filter(awaited).collect();
+    let sockets = sources.iter().map(|source| {
         let sides: Vec<String> =
             [side(&source.read, "readable"), side(&source.write, "writable")].into_iter().flatten().collect();
-        (!sides.is_empty()).then(|| format!("socket {}: {}", source.source, sides.join(", ")))
+        format!("socket {}: {}", source.source, sides.join(", "))
     });
+    let timers = listed(timers, snapshot.timers.len(), ARMED, "; ");
+    let sockets = listed(sockets, sources.len(), ARMED, "; ");
     vec![
-        ("timers".into(), some(timers.collect(), "none")),
-        ("sockets".into(), some(sockets.take(8).collect(), "nobody waits for one")),
+        ("timers".into(), timers.unwrap_or_else(|| "none".into())),
+        ("sockets".into(), sockets.unwrap_or_else(|| "nobody waits for one".into())),
     ]
 }
 
@@ -298,22 +306,19 @@ pub(super) fn task_says(task: &TaskState, snapshot: &Snapshot) -> String {
         TaskPhase::Cancelled => "is being dropped, unfinished",
         TaskPhase::Done => "is done",
     };
-    let places: Vec<String> = task
-        .wakers
-        .iter()
-        .map(|place| match *place {
-            WakerPlace::Timer(timer) => match snapshot.timers.get(timer) {
-                Some(timer) => format!("with a timer ({})", when(timer)),
-                None => "with a timer".into(),
-            },
-            WakerPlace::Source(source) => format!("with socket {source}"),
-            WakerPlace::Task(other) => format!("with #{other}, until that ends"),
-            WakerPlace::Elsewhere(n) => format!("{} elsewhere (a channel, a lock, a thread)", counted(n, "waker", "wakers")),
-        })
-        .collect();
-    let places =
-        if places.is_empty() { "nobody has its waker".to_owned() } else { format!("its waker is {}", places.join(", ")) };
-    format!("{phase}; {places}")
+    let places = task.wakers.iter().map(|place| match *place {
+        WakerPlace::Timer(timer) => match snapshot.timers.get(timer) {
+            Some(timer) => format!("with a timer ({})", when(timer)),
+            None => "with a timer".into(),
+        },
+        WakerPlace::Source(source) => format!("with socket {source}"),
+        WakerPlace::Task(other) => format!("with #{other}, until that ends"),
+        WakerPlace::Elsewhere(n) => format!("{} elsewhere (a channel, a lock, a thread)", counted(n, "waker", "wakers")),
+    });
+    match listed(places, task.wakers.len(), LISTED, ", ") {
+        Some(places) => format!("{phase}; its waker is {places}"),
+        None => format!("{phase}; nobody has its waker"),
+    }
 }
 
 /// What the snapshots say of wakers that went away without a wake.
