@@ -50,6 +50,9 @@ pub use woken::woken_by_a_thread;
 pub(crate) use xray::short_name as type_in_brief;
 pub use xray::{Change, Diff, Meaning, Word, XRay};
 
+/// The widest column that `format!` pads to; with a greater width it panics.
+const WIDEST: usize = u16::MAX as usize;
+
 /// What the macros expand to; not for use by hand.
 #[doc(hidden)]
 pub mod hidden {

@@ -31,14 +31,30 @@ pub(crate) fn to_stderr(line: &str) {
 /// Hands one result to the notebook kernel in several forms: `(mime type, content)`. The front end shows the richest
 /// that it can; to a plain terminal it is noise.
 ///
-/// The kernel reads the standard output for these blocks. A failure to write is ignored: there is nobody left to tell.
+/// The kernel reads the standard output for these blocks. It drops what `print!` has begun a line with right before one: end that line first. A failure
+/// to write is ignored: there is nobody left to tell.
 pub fn to_notebook(forms: &[(&str, &str)]) {
     let mut message = String::new();
     for (mime, content) in forms {
-        // The line that ends a block cannot be part of what it holds.
-        let content = content.trim_end().replace("EVCXR_END_CONTENT", "EVCXR-END-CONTENT");
+        let content = without_signals(content.trim_end());
         let _ = writeln!(message, "EVCXR_BEGIN_CONTENT {mime}\n{content}\nEVCXR_END_CONTENT");
     }
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(message.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The line that ends a block cannot be part of what it holds, nor can the one that tells of a panic.
+fn without_signals(content: &str) -> String {
+    ["END_CONTENT", "PANIC_NOTIFICATION"].iter().fold(content.to_owned(), |content, signal| {
+        content.replace(&format!("EVCXR_{signal}"), &format!("EVCXR-{}", signal.replace('_', "-")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_shown_gives_the_kernel_no_signal() {
+        let shown = super::without_signals("a\nEVCXR_END_CONTENT\nEVCXR_PANIC_NOTIFICATION\nb");
+        assert_eq!(shown, "a\nEVCXR-END-CONTENT\nEVCXR-PANIC-NOTIFICATION\nb");
+    }
 }

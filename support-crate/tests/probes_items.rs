@@ -255,6 +255,24 @@ struct Shadow {
 #[allow(non_camel_case_types, dead_code)]
 struct c_ulonglong(std::ffi::c_ulonglong);
 
+#[allow(dead_code)]
+union Both {
+    this: u64,
+    that: [u8; 8],
+}
+
+#[allow(dead_code)]
+union One {
+    only: u64,
+    none: (),
+}
+
+#[allow(dead_code)]
+struct Holds {
+    both: Both,
+    one: One,
+}
+
 /// The names of a value's words.
 fn names<T>(value: &T, layout: &Lowered) -> Vec<String> {
     let xray = XRay::named(value, layout);
@@ -283,6 +301,13 @@ fn a_field_is_of_the_type_that_is_in_scope_and_what_could_be_several_is_not_open
     assert_eq!(names(&imports::Of(db::Id(7)), &layout_of!(imports::Of)), ["0"]);
     // What std calls so is a number.
     assert_eq!(names(&c_ulonglong(7), &layout_of!(c_ulonglong)), ["0"]);
+}
+
+#[test]
+fn which_field_of_a_union_is_alive_is_not_guessed() {
+    let mut names = names(&Holds { both: Both { this: 7 }, one: One { only: 7 } }, &layout_of!(Holds));
+    names.sort();
+    assert_eq!(names, ["both", "one"]);
 }
 
 #[test]

@@ -5,6 +5,11 @@ use crate::show::{Colour, Figure, Svg, Type, colour};
 const SMALL: Type = Type::sans(12.0).fill(colour::FAINT);
 const BOLD: Type = Type::sans(13.0).bold();
 
+/// The ways between the states, as they are drawn and as they are said.
+const IN: &str = "Box::pin, pin!";
+const END: &str = "drop, in its place";
+const NO_WAY_BACK: &str = "no way back";
+
 /// The cheat sheet as a picture: a row for each `[type, Unpin or !Unpin, how it is held, may it move?]`, as the compiler answered them,
 /// and above it the states of a value: not pinned, pinned, dropped.
 ///
@@ -23,9 +28,11 @@ const BOLD: Type = Type::sans(13.0).bold();
 pub fn cheat_sheet<S: AsRef<str>>(rows: &[[S; 4]]) -> Figure {
     let rows: Vec<[&str; 4]> = rows.iter().map(|row| row.each_ref().map(AsRef::as_ref)).collect();
     let mut svg = Svg::new();
-    states(&mut svg, &rows);
+    let back = way_back(&rows);
+    states(&mut svg, back.as_deref());
     table(&mut svg, &rows);
-    let mut words = String::from("not pinned → pinned: Box::pin, pin!, Pin::new\npinned → dropped: where it is");
+    let way_back = back.as_deref().unwrap_or(NO_WAY_BACK);
+    let mut words = format!("not pinned → pinned: {IN}\npinned → not pinned: {way_back}\npinned → dropped: {END}");
     for [what, unpin, held, moves] in &rows {
         words += &format!("\n{what}, {unpin}, {held}: may it move? {moves}");
     }
@@ -47,8 +54,19 @@ fn verdict(moves: &str) -> (Colour, Colour, &'static str) {
     }
 }
 
+/// How those come back that the rows say may move though they are pinned.
+fn way_back(rows: &[[&str; 4]]) -> Option<String> {
+    let mut who: Vec<&str> = Vec::new();
+    for [_, unpin, held, moves] in rows {
+        if held_pinned(held) && moves.starts_with("yes") && !who.contains(unpin) {
+            who.push(unpin);
+        }
+    }
+    (!who.is_empty()).then(|| format!("{}: get_mut, and out again", who.join(", ")))
+}
+
 /// The states of a value, and the ways between them.
-fn states(svg: &mut Svg, rows: &[[&str; 4]]) {
+fn states(svg: &mut Svg, back: Option<&str>) {
     let (y, wide, tall) = (52.0, 150.0, 46.0);
     let xs = [20.0, 320.0, 620.0];
     let boxes = [
@@ -62,25 +80,17 @@ fn states(svg: &mut Svg, rows: &[[&str; 4]]) {
         svg.text(x + wide / 2.0, y + 37.0, what, SMALL.fill(ink).middle());
     }
     let middle = y + tall / 2.0;
-    for (pair, name) in xs.windows(2).zip(["Box::pin, pin!", "drop, in its place"]) {
+    for (pair, name) in xs.windows(2).zip([IN, END]) {
         let (from, to) = (pair[0] + wide, pair[1]);
         svg.straight((from + 2.0, middle), (to - 3.0, middle), colour::AMBER, false);
         svg.text((from + to) / 2.0, middle - 9.0, name, SMALL.middle());
     }
-    // The way back, for those that the rows say may move though they are pinned.
-    let mut back: Vec<&str> = Vec::new();
-    for [_, unpin, held, moves] in rows {
-        if held_pinned(held) && moves.starts_with("yes") && !back.contains(unpin) {
-            back.push(unpin);
-        }
-    }
     let (from, to) = (xs[1] + 20.0, xs[0] + wide - 20.0);
-    let text = if back.is_empty() { "no way back".to_owned() } else { format!("{}: get_mut, and out again", back.join(", ")) };
-    if !back.is_empty() {
+    if back.is_some() {
         let low = y + tall + 26.0;
         svg.arrow((from, y + tall + 1.0), ((from, low), (to, low)), (to, y + tall + 2.0), colour::TEAL, true);
     }
-    svg.text((from + to) / 2.0, y + tall + 38.0, &text, SMALL.fill(colour::TEAL).middle());
+    svg.text((from + to) / 2.0, y + tall + 38.0, back.unwrap_or(NO_WAY_BACK), SMALL.fill(colour::TEAL).middle());
     svg.text(20.0, 32.0, "The states of a value", Type::sans(14.0).bold());
 }
 

@@ -98,8 +98,7 @@ impl Projection {
             let mono = Type::mono(12.0).fill(if field.pinned { colour::AMBER } else { colour::INK });
             svg.text(left + inside + 76.0, y + 21.0, &mono.fit(&field.handed_out, 460.0), mono);
         }
-        let note =
-            "Pinned (whole arrow): it stays where it is, like the struct. Free (dashed arrow): a plain &mut, so it may be moved.";
+        let note = "Pinned (whole arrow): it stays if its type must stay. Free (dashed arrow): a plain &mut, so it may be moved.";
         svg.paragraph(left, top + tall + 24.0, svg.right().max(480.0) - left, 17.0, note, SMALL);
         let title = format!("Projection of {}", self.name);
         let words = self.to_string();

@@ -1,5 +1,6 @@
 //! How the checks of the exercises run an answer: apart, with a limit, so that whatever it does, the cell comes to its end.
 
+use super::panic_hook::print_past_the_lock;
 use crate::foreign;
 use std::{
     fmt,
@@ -50,11 +51,15 @@ impl std::error::Error for Unfinished {}
 /// # Panics
 /// If the line begins with neither mark, no thread can be started, or this thread is panicking.
 pub fn check(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) {
-    println!("{}", line(limit, trial));
+    let result = in_time(limit, trial);
+    // What is not done may hold the lock of the standard output for ever.
+    let is_done = !matches!(result, Err(Unfinished::NotDone(_)));
+    let line = line(result);
+    if is_done { println!("{line}") } else { print_past_the_lock(&format!("{line}\n")) }
 }
 
-fn line(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) -> String {
-    match in_time(limit, trial) {
+fn line(result: Result<String, Unfinished>) -> String {
+    match result {
         Ok(line) => {
             assert!(line.starts_with(['✓', '✗']), "a check says ✓ or ✗, and not {line:?}");
             line
@@ -65,8 +70,8 @@ fn line(limit: Duration, trial: impl FnOnce() -> String + Send + 'static) -> Str
 
 /// Runs `work` in a thread of its own, and waits for `limit` at most (under Miri a hundred times as long). Meanwhile no panic of this process prints anything.
 ///
-/// A thread cannot be ended from outside: what is not done in time goes on, and holds what it has. The panic hook is the whole process's: of two calls
-/// at the same time the one that began first must end last, or no panic prints anything any more.
+/// A thread cannot be ended from outside: what is not done in time goes on, and holds what it has, be it the lock that `println!` waits for. The panic hook
+/// is the whole process's: of two calls at the same time the one that began first must end last, or no panic prints anything any more.
 ///
 /// # Errors
 /// If it panics, or is not done in time.
@@ -99,9 +104,14 @@ fn message(panic: foreign::Payload) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
+    use crate::probe::{panic_hook, rustc::run};
+    use std::{
+        env,
+        io::{Write as _, stdout},
+        process::{Command, exit},
+        sync::Mutex,
+    };
 
     /// The hook is the whole process's: one test at a time.
     static ONE: Mutex<()> = Mutex::new(());
@@ -155,15 +165,55 @@ mod tests {
     #[test]
     fn the_line_of_the_trial_is_given_or_one_that_says_why_there_is_none() {
         let _one = ONE.lock();
-        assert_eq!(line(LONG, || "✓ yes".into()), "✓ yes");
-        assert_eq!(line(LONG, || panic!("no")), "✗ it panicked: no");
+        assert_eq!(line(in_time(LONG, || "✓ yes".into())), "✓ yes");
+        assert_eq!(line(in_time(LONG, || panic!("no"))), "✗ it panicked: no");
         let short = Duration::from_millis(20);
-        let late = line(short, || {
+        let late = line(in_time(short, || {
             loop {
                 thread::park()
             }
-        });
+        }));
         assert_eq!(late, "✗ not done after 20ms: does it block the thread, or loop for ever?");
-        assert!(catch_unwind(|| line(LONG, || "yes".into())).is_err());
+        assert!(catch_unwind(|| line(in_time(LONG, || "yes".into()))).is_err());
+    }
+
+    /// Names one of the two below, which run in processes of their own.
+    const CHILD: &str = "PINLAB_TEST_OF_THE_LOCK";
+
+    #[test]
+    fn who_holds_the_standard_output_hides_neither_a_verdict_nor_a_panic() {
+        for (name, says) in [("an_answer_holds_the_output", "✗ not done after 20ms"), ("a_cell_holds_the_output", "\tboom\n")] {
+            let mut command = Command::new(env::current_exe().unwrap());
+            command.args(["--exact", &format!("probe::check::tests::{name}"), "--include-ignored", "--nocapture"]);
+            let output = run::run(command.env(CHILD, name), "", run::PROGRAM).unwrap();
+            assert!(output.status.code() == Some(7) && output.stdout.contains(says), "{name}: {output:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "started by another test"]
+    fn an_answer_holds_the_output() {
+        if env::var_os(CHILD).is_some() {
+            check(Duration::from_millis(20), || {
+                let _out = stdout().lock();
+                loop {
+                    thread::park()
+                }
+            });
+            exit(7);
+        }
+    }
+
+    #[test]
+    #[ignore = "started by another test"]
+    fn a_cell_holds_the_output() {
+        if env::var_os(CHILD).is_some() {
+            // SAFETY: FFI: it is the only test of this process, whose other thread waits for it.
+            unsafe { panic_hook::install() };
+            let mut out = stdout().lock();
+            writeln!(out, "begin").unwrap();
+            let died = thread::spawn(|| panic!("boom")).join();
+            exit(if died.is_err() { 7 } else { 8 });
+        }
     }
 }

@@ -74,7 +74,31 @@ fn report(panic: &std::panic::PanicHookInfo<'_>, in_cell: bool) {
             text.push_str("(and calls without a name: only the first panic after a start has those of its cell)\n");
         }
     }
+    // The cell may hold the lock of the standard output: its own thread gets it once more, another one that it waits for does not.
+    if in_cell { print(&text) } else { print_past_the_lock(&text) }
+}
+
+fn print(text: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Prints, whoever holds the lock of the standard output. What was printed without an end of its line may come later.
+pub(super) fn print_past_the_lock(text: &str) {
+    use std::io::Write;
+    #[cfg(unix)]
+    use std::os::fd::AsFd;
+    #[cfg(windows)]
+    use std::os::windows::io::AsHandle;
+    let stdout = std::io::stdout();
+    #[cfg(unix)]
+    let own = stdout.as_fd().try_clone_to_owned();
+    #[cfg(windows)]
+    let own = stdout.as_handle().try_clone_to_owned();
+    match own {
+        Ok(own) => drop(std::fs::File::from(own).write_all(text.as_bytes())),
+        // There is no descriptor left.
+        Err(_) => print(text),
+    }
 }

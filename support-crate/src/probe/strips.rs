@@ -17,6 +17,7 @@ mod explain;
 
 pub(crate) use explain::state_says;
 
+use super::WIDEST;
 use super::xray::{Row, WORD, Word, XRay, offset_label, offset_width};
 use crate::show::{
     Figure, Frame, Svg,
@@ -194,7 +195,8 @@ impl Strips {
     fn change(&self, strip: usize) -> Option<String> {
         let before = self.compared(strip)?;
         let words = self.xray(strip).size().div_ceil(WORD);
-        let differ = self.xray(strip).words().filter(|word| self.changed(strip, word).contains(&true)).count();
+        let may_differ = self.xray(strip).may_differ(self.xray(before));
+        let differ = may_differ.filter(|word| self.changed(strip, word).contains(&true)).count();
         let since = self.number(before);
         let elsewhere = self.xray(before).address() != self.xray(strip).address();
         Some(match (differ, elsewhere) {
@@ -311,7 +313,7 @@ impl fmt::Display for Strips {
                 Row::Word(word) => Some(word.name().chars().count()),
                 Row::Gap { .. } => None,
             });
-            let wide = names.max().unwrap_or(0);
+            let wide = names.max().unwrap_or(0).min(WIDEST);
             let digits = offset_width(xray.size());
             for row in rows {
                 let mut line = String::new();

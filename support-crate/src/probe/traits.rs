@@ -6,6 +6,7 @@
 //! Invariant: the answers are the trait solver's, about the type that stands there. Inside a generic function it would
 //! be asked about the parameter, of which it knows nothing: `probe!` refuses that, and `probe_val!`, which cannot, says so.
 
+use super::WIDEST;
 use crate::show::{escape, to_notebook};
 use std::{fmt, future::Future, marker::PhantomData};
 
@@ -122,7 +123,7 @@ const HEAD: [&str; 6] = ["type", "size", "align", "Unpin", "Future", "Send"];
 impl fmt::Display for Traits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cells = self.cells();
-        let first = cells.iter().map(|row| row[0].chars().count()).chain([HEAD[0].len()]).max().unwrap_or(0);
+        let first = cells.iter().map(|row| row[0].chars().count()).chain([HEAD[0].len()]).max().unwrap_or(0).min(WIDEST);
         let lines = std::iter::once(HEAD).chain(cells.iter().map(|row| row.each_ref().map(String::as_str)));
         for (i, [name, size, align, unpin, future, send]) in lines.enumerate() {
             let start = if i == 0 { "" } else { "\n" };

@@ -219,9 +219,10 @@ impl XRay {
     /// What changed between two X-rays, word by word. A word that only one of them has counts as changed.
     pub fn diff(&self, other: &XRay) -> Diff {
         let longer = self.bytes.len().max(other.bytes.len());
+        let other_names = self.spans != other.spans;
         let changes = (0..longer)
             .step_by(WORD)
-            .filter(|&offset| self.spans != other.spans || self.raw(offset) != other.raw(offset))
+            .filter(|&offset| other_names || self.raw(offset) != other.raw(offset))
             .map(|offset| {
                 let word = |xray: &XRay| (offset < xray.bytes.len()).then(|| xray.word(offset));
                 Change { offset, before: word(self), after: word(other) }
@@ -231,6 +232,13 @@ impl XRay {
             })
             .collect();
         Diff { words: longer.div_ceil(WORD), changes }
+    }
+
+    /// The words that may look otherwise than in `other`: to make one takes much longer than to compare its bytes.
+    pub(crate) fn may_differ(&self, other: &XRay) -> impl Iterator<Item = Word> {
+        let other_names = self.spans != other.spans;
+        let offsets = (0..self.bytes.len()).step_by(WORD);
+        offsets.filter(move |&offset| other_names || self.raw(offset) != other.raw(offset)).map(|offset| self.word(offset))
     }
 
     /// Whether `address` is that of one of the value's bytes.

@@ -193,7 +193,7 @@ impl Svg {
         self
     }
 
-    /// Adds an arrow along a cubic curve. A dashed one leads where it should not, or brings nothing about.
+    /// Adds an arrow along a cubic curve. What dashes mean is for the picture to say.
     pub fn arrow(
         &mut self,
         from: (f64, f64),

@@ -38,9 +38,13 @@ pub(super) fn read(model: BorrowModel, snippet: &str, before: usize, output: &Ou
     if let Some(stopped) = output.stopped {
         return finding(Ending::Stopped, &stopped.to_string(), Vec::new());
     }
+    // Whatever the program itself has printed, or has caught.
+    if output.status.success() {
+        return finding(Ending::Clean, "nothing undefined found", Vec::new());
+    }
     let mut names = Names::default();
-    let parts: Vec<(&str, &str, Option<usize>)> = parts(&output.stderr).collect();
-    if let Some(&(head, message, place)) = parts.iter().find(|(head, ..)| head.starts_with("error")) {
+    let parts: Vec<Part<'_>> = parts(&output.stderr).collect();
+    if let Some(&Part { head, message, place, .. }) = parts.iter().find(|part| part.head.starts_with("error") && part.is_placed) {
         let first = |what: String| Detail { line: place.and_then(line), what };
         if let Some(message) = message.strip_prefix("Undefined Behavior: ") {
             let kind = KINDS.iter().find(|(words, ..)| words.iter().any(|word| message.contains(word)));
@@ -48,8 +52,8 @@ pub(super) fn read(model: BorrowModel, snippet: &str, before: usize, output: &Ou
             if let Some((_, _, expected)) = kind {
                 details.push(Detail { line: None, what: format!("expected: {expected}") });
             }
-            for (_, what, place) in parts.iter().filter(|(head, _, place)| *head == "help" && place.is_some()) {
-                details.push(Detail { line: place.and_then(line), what: names.shorten(what.trim_end_matches(':')) });
+            for part in parts.iter().filter(|part| part.head == "help" && part.place.is_some()) {
+                details.push(Detail { line: part.place.and_then(line), what: names.shorten(part.message.trim_end_matches(':')) });
             }
             let headline = kind.map_or("undefined behaviour".to_owned(), |(_, kind, _)| format!("undefined behaviour: {kind}"));
             return finding(Ending::Undefined, &headline, details);
@@ -66,32 +70,47 @@ pub(super) fn read(model: BorrowModel, snippet: &str, before: usize, output: &Ou
             finding(Ending::Refused, "does not compile", vec![first(format!("{code}{message}"))])
         };
     }
-    if let Some((_, rest)) = output.stderr.split_once("panicked at ") {
-        let mut lines = rest.lines();
-        let place = lines.next().and_then(place_in);
-        let message = lines.next().unwrap_or_default().to_owned();
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    let is_panic = |line: &&str| line.starts_with("thread 'main' ") && line.contains(" panicked at ");
+    if let Some(at) = lines.iter().rposition(is_panic).filter(|_| output.status.code() == Some(PANICKED)) {
+        let message = lines.get(at + 1).copied().unwrap_or_default().to_owned();
         let headline = "nothing undefined found, it panicked";
-        return finding(Ending::Panicked, headline, vec![Detail { line: place.and_then(line), what: message }]);
+        return finding(Ending::Panicked, headline, vec![Detail { line: place_in(lines[at]).and_then(line), what: message }]);
     }
-    if output.status.success() {
-        return finding(Ending::Clean, "nothing undefined found", Vec::new());
+    let said = lines.iter().map(|said| said.trim_end().to_owned()).filter(|said| !said.is_empty());
+    let mut details: Vec<Detail> = said.map(|what| Detail { line: None, what }).collect();
+    if details.is_empty() {
+        details.push(Detail { line: None, what: format!("it ended with {}", output.status) });
     }
-    let what = match output.stderr.trim() {
-        "" => format!("it ended with {}", output.status),
-        said => said.to_owned(),
-    };
-    finding(Ending::Stopped, "no verdict, it was stopped", vec![Detail { line: None, what }])
+    finding(Ending::Stopped, "no verdict, it was stopped", details)
 }
 
-/// The messages: `error` or `error[E0308]` or `help`, the text, and the first line of the snippet that is named below it.
-fn parts(stderr: &str) -> impl Iterator<Item = (&str, &str, Option<usize>)> {
+/// With this code a program ends whose main thread has panicked.
+const PANICKED: i32 = 101;
+
+/// A message.
+struct Part<'a> {
+    /// `error` or `error[E0308]` or `help`.
+    head: &'a str,
+    message: &'a str,
+    /// Whether a place is named below it, as below each error that is not the program's own text.
+    is_placed: bool,
+    /// The first line of the snippet that is named below it.
+    place: Option<usize>,
+}
+
+fn parts(stderr: &str) -> impl Iterator<Item = Part<'_>> {
     let is_head = |line: &&str| ["error", "help: ", "warning", "note: "].iter().any(|word| line.starts_with(word));
-    let lines: Vec<&str> = stderr.lines().collect();
+    // The program may have left the line open that Miri goes on in.
+    let found = |line: &'_ str| line.find("error: Undefined Behavior: ").unwrap_or(0);
+    let lines: Vec<&str> = stderr.lines().map(|line| &line[found(line)..]).collect();
     let heads: Vec<usize> = (0..lines.len()).filter(|&at| is_head(&lines[at])).collect();
     let ends: Vec<usize> = heads.iter().skip(1).copied().chain([lines.len()]).collect();
     heads.into_iter().zip(ends).filter_map(move |(start, end)| {
         let (head, message) = lines[start].split_once(": ")?;
-        Some((head, message, lines[start + 1..end].iter().find_map(|line| place_in(line))))
+        let below = &lines[start + 1..end];
+        let is_placed = below.iter().any(|line| line.trim_start().starts_with("--> "));
+        Some(Part { head, message, is_placed, place: below.iter().find_map(|line| place_in(line)) })
     })
 }
 

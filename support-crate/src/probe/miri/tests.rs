@@ -63,6 +63,14 @@ fn other_endings_are_told_apart() {
         ("panic!(\"so\");", Ending::Panicked),
         ("let x: u8 = \"a\";", Ending::Refused),
         ("std::process::abort()", Ending::Stopped),
+        // What the program says and catches is its own affair.
+        ("let _ = std::panic::catch_unwind(|| panic!(\"caught\"));", Ending::Clean),
+        ("let _ = std::thread::spawn(|| panic!(\"joined\")).join();", Ending::Clean),
+        ("eprintln!(\"error: no route, and that is well\");", Ending::Clean),
+        ("eprintln!(\"error: no route\");\npanic!(\"so\");", Ending::Panicked),
+        ("eprintln!(\"error: no route\");\nlet x: bool = unsafe { std::mem::transmute(3u8) };", Ending::Undefined),
+        ("eprint!(\"open\");\nlet x: bool = unsafe { std::mem::transmute(3u8) };", Ending::Undefined),
+        ("let _ = std::panic::catch_unwind(|| panic!(\"caught\"));\nstd::process::exit(3)", Ending::Stopped),
         ("std::process::exit(3)", Ending::Stopped),
     ];
     for (text, ending) in endings {
@@ -148,6 +156,26 @@ fn what_is_kept_can_be_made_anew_and_checked() {
     assert!(check().is_err());
     ask(Mode::Refresh);
     assert_eq!(check().unwrap(), fresh.to_string());
+}
+
+#[test]
+fn what_a_program_says_in_several_lines_is_kept_in_as_many() {
+    let folder = Folder::new("lines");
+    if Interpreter::find().is_err() {
+        return;
+    }
+    let text = "eprintln!(\"one\\n\\ntwo\");\nstd::process::exit(3)";
+    let ask = |mode| Judgement::decide(mode, Interpreter::find, &MODELS, text, Some(&folder.0)).to_string();
+    let fresh = ask(Mode::Refresh);
+    assert!(fresh.contains("            one\n            two\n"), "{fresh}");
+    assert_eq!((ask(Mode::Check), ask(Mode::Kept)), (fresh.clone(), fresh));
+}
+
+#[test]
+fn the_panic_that_ended_it_is_the_one_that_is_told() {
+    let text = "let _ = std::panic::catch_unwind(|| panic!(\"caught\"));\npanic!(\"so\");";
+    let Some(judgement) = live(text) else { return };
+    assert_eq!(judgement.findings()[0].line(), Some((2, "panic!(\"so\");")), "{judgement}");
 }
 
 #[test]

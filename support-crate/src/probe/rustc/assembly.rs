@@ -4,6 +4,7 @@ use super::{
     program::{NAMES, rustc},
     said::{CompileError, errors_in},
     site::Site,
+    snippet::{Kind, pieces},
 };
 use crate::show::to_notebook;
 use std::fmt;
@@ -37,7 +38,7 @@ impl Assembly {
             return Self { instructions: Err(error) };
         }
         assert!(output.status.success(), "the compiler gave no instructions. It said:\n{}", output.stderr);
-        let instructions = instructions_in(&output.stdout);
+        let instructions = instructions_in(&output.stdout, &name_of(function));
         assert!(
             !instructions.is_empty(),
             "the compiler made no instructions of this: it must be a function without type parameters"
@@ -90,17 +91,29 @@ macro_rules! assembly {
     };
 }
 
-/// The instructions in a file of assembly: what is neither a directive, nor a label, nor a comment.
-fn instructions_in(assembly: &str) -> Vec<String> {
+/// The name of a function: the word after `fn`.
+fn name_of(function: &str) -> String {
+    let mut words = pieces(function).filter(|piece| piece.kind == Kind::Code).map(|piece| piece.text);
+    words.find(|word| *word == "fn");
+    words.next().unwrap_or_default().to_owned()
+}
+
+/// The instructions of a function in a file of assembly: what is neither a directive, nor a label, nor a comment. All of them, where it has no label:
+/// it is the same as another one then.
+fn instructions_in(assembly: &str, function: &str) -> Vec<String> {
+    let lines: Vec<&str> = assembly.lines().map(str::trim).collect();
+    // Some systems put a `_` before each name.
+    let is_label =
+        |line: &&str| line.strip_suffix(':').is_some_and(|label| label == function || label.strip_prefix('_') == Some(function));
+    let start = lines.iter().position(is_label).unwrap_or(0);
+    let ends = [".cfi_endproc", ".seh_endproc", ".Lfunc_end", ".section", ".globl"];
+    let is_end = |line: &&str| start > 0 && ends.iter().any(|end| line.starts_with(end));
+    let end = lines[start..].iter().position(is_end).map_or(lines.len(), |len| start + len);
     let is_instruction = |line: &&str| {
         !(line.is_empty() || line.ends_with(':') || line.starts_with(['.', '#', ';', '@']) || line.starts_with("//"))
     };
-    assembly
-        .lines()
-        .map(str::trim)
-        .filter(is_instruction)
-        .map(|line| without_hash(&line.split_whitespace().collect::<Vec<_>>().join(" ")))
-        .collect()
+    let instructions = lines[start..end].iter().copied().filter(is_instruction);
+    instructions.map(|line| without_hash(&line.split_whitespace().collect::<Vec<_>>().join(" "))).collect()
 }
 
 /// `.Lanon.8c6b0ae4….1` names a constant by a hash over the whole program; which constant it is, the number at the end says.
@@ -116,6 +129,16 @@ mod tests {
     fn nothing_of_a_hash_is_left_in_an_instruction() {
         let with = "leaq .Lanon.8c6b0ae4ba3cb4d4716e166d1c1540f0.1(%rip), %rax";
         assert_eq!(super::without_hash(with), "leaq .Lanon.1(%rip), %rax");
+    }
+
+    #[test]
+    fn the_instructions_of_what_it_calls_are_not_its_own() {
+        let calls = crate::assembly! {
+            #[inline(never)]
+            fn helper(n: u64) -> u64 { n.wrapping_mul(12_345) }
+            fn calls(n: u64) -> u64 { helper(n) ^ 1 }
+        };
+        assert!(!calls.instructions().is_empty() && !calls.to_string().contains("12345"), "{calls}");
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What did the macros write?
 
-use super::{program::rustc, said::errors_in, site::Site};
+use super::{
+    program::rustc,
+    said::errors_in,
+    site::Site,
+    snippet::{Kind, indent, lines, pieces},
+};
 use crate::show::to_notebook;
 use std::fmt;
 
@@ -28,7 +33,6 @@ impl Expanded {
 
     /// The items whose first line contains these words, with all that is in them; empty where there is none.
     pub fn part(&self, words: &str) -> String {
-        let indent = |line: &str| line.len() - line.trim_start().len();
         let mut part = Vec::new();
         let mut open = None;
         for line in &self.lines {
@@ -79,17 +83,18 @@ macro_rules! expanded {
 /// The lines of expanded code that somebody might have written: without attributes, the compiler's own imports, and private paths.
 fn code_in(expanded: &str) -> Vec<String> {
     let mut open_brackets = 0;
-    let mut lines = Vec::new();
-    for line in expanded.lines() {
+    let mut shown = Vec::new();
+    for line in lines(pieces(expanded.trim_end())) {
         let code = line.trim_start();
         if open_brackets > 0 || code.starts_with("#[") || code.starts_with("#![") {
-            open_brackets += code.matches('[').count();
-            open_brackets -= code.matches(']').count().min(open_brackets);
+            let count = |bracket| pieces(code).filter(|piece| piece.kind == Kind::Code && piece.text == bracket).count();
+            open_brackets += count("[");
+            open_brackets -= count("]").min(open_brackets);
         } else if !(code.starts_with("extern crate") || code.starts_with("use std::prelude::")) {
-            lines.push(without_private_paths(line));
+            shown.push(without_private_paths(&line));
         }
     }
-    lines
+    shown
 }
 
 /// `_pin_project::__private::Pin` is `Pin`.
@@ -114,5 +119,21 @@ mod tests {
         assert_eq!(code.part("trait WrapperMustNotImplDrop"), "trait WrapperMustNotImplDrop {}");
         assert!(!code.to_string().contains("clippy") && !code.to_string().contains("__private"), "{code}");
         assert_eq!(code.part("no such words"), "");
+    }
+
+    #[test]
+    fn a_bracket_in_a_literal_opens_nothing() {
+        let lines = super::code_in("#[doc = \"[\"]\nstruct A;\n#[doc = \"of\n    several ] lines [\"]\nstruct B;\n");
+        assert_eq!(lines, ["struct A;", "struct B;"]);
+        let code = crate::expanded! { #[doc = "["] struct A; struct B; };
+        assert!(code.to_string().ends_with("struct A;\nstruct B;"), "{code}");
+    }
+
+    #[test]
+    fn a_literal_of_several_lines_stays_what_it_is() {
+        let literal = "\"one\n　　two\nthree\"";
+        let lines = super::code_in(&format!("mod inner {{\n    fn text() -> &'static str {{\n        {literal}\n    }}\n}}\n"));
+        let part = super::Expanded { lines }.part("fn text");
+        assert_eq!(part, format!("fn text() -> &'static str {{\n    {literal}\n}}"));
     }
 }

@@ -14,6 +14,7 @@
 
 use super::{asked::Asked, names::future_name, site::Site, types::Types};
 use crate::probe::{
+    WIDEST,
     body::Body,
     xray::{offset_label, offset_width},
 };
@@ -279,8 +280,8 @@ impl fmt::Display for Lowered {
             write!(f, ", the state at +{:#04x}", tag.start)?;
         }
         let fields = || self.variants.iter().flat_map(|variant| &variant.fields);
-        let state = self.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
-        let widest = fields().map(|field| field.label().chars().count()).max().unwrap_or(0);
+        let state = self.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0).min(WIDEST);
+        let widest = fields().map(|field| field.label().chars().count()).max().unwrap_or(0).min(WIDEST);
         let digits = offset_width(self.size);
         for variant in &self.variants {
             let mut name = variant.name.as_str();

@@ -1,5 +1,6 @@
 //! What the compiler says, as text: which errors are in it, and the same in the lines of the snippet.
 
+use crate::probe::WIDEST;
 use std::fmt;
 
 /// One error of the compiler's.
@@ -65,7 +66,7 @@ pub(super) fn counted_from_the_snippet(said: &str, head: usize) -> String {
         if let Some(place) = ["--> ", "::: "].iter().find_map(|arrow| line.trim_start().strip_prefix(arrow)) {
             in_program = place.starts_with(PROGRAM);
         }
-        let indent = line.len() - line.trim_start().len();
+        let indent = (line.len() - line.trim_start().len()).min(WIDEST);
         match leading_number(line.trim_start()) {
             Some((number, after)) if in_program && after.starts_with(' ') => {
                 // As wide as before, so that the columns stay below each other.
@@ -128,5 +129,11 @@ mod tests {
         let said = "error: no\n  --> <anon>:5:9\n   |\n 5 | a\n...\n12 | b\n   = {c@<anon>:5:6: 7:11} {d@<anon>:2:1: 2:9}\n  ::: /lib.rs:5:1\n   |\n 5 | c\n  --> <anon>:2:1\n 2 | d";
         let counted = "error: no\n  --> snippet:1:9\n   |\n 1 | a\n...\n 8 | b\n   = {c@snippet:1:6: 3:11} {d@before the snippet}\n  ::: /lib.rs:5:1\n   |\n 5 | c\n  --> before the snippet\n   | d";
         assert_eq!(counted_from_the_snippet(said, 4), counted);
+    }
+
+    #[test]
+    fn a_line_may_be_indented_by_any_width() {
+        let said = format!(" --> <anon>:5:9\n{}7 | a", " ".repeat(70_000));
+        assert!(counted_from_the_snippet(&said, 4).ends_with("  3 | a"));
     }
 }

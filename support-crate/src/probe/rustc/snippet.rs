@@ -46,23 +46,44 @@ fn find(source: &str, line: usize, tokens: &str) -> Option<String> {
         })?;
         let inside = &pieces[at + 1..at + end];
         let is_it = bare_pieces(inside.iter().copied()) == wanted;
-        is_it.then(|| dedent(&inside.iter().map(|piece| piece.text).collect::<String>()))
+        is_it.then(|| dedent(inside))
     })
 }
 
-fn dedent(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+fn dedent(pieces: &[Piece<'_>]) -> String {
+    let lines = lines(pieces.iter().copied());
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
     let first = lines.iter().position(|line| !line.is_empty()).unwrap_or(0);
     let last = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
-    let indent = |line: &&str| line.len() - line.trim_start().len();
     // The first line may stand beside the bracket: it has no indentation to speak of.
     let rest = lines[first..last].iter().skip(usize::from(first == 0)).filter(|line| !line.is_empty());
-    let margin = rest.map(indent).min().unwrap_or(0);
+    let margin = rest.map(|line| indent(line)).min().unwrap_or(0);
     let cut = |(at, line): (usize, &&str)| match at + first {
         0 => line.trim_start().to_owned(),
         _ => line[margin.min(indent(line))..].to_owned(),
     };
     lines[first..last].iter().enumerate().map(cut).collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of code. One that ends inside of a literal is not at its end: what is in a literal is nobody's indentation.
+pub(super) fn lines<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for piece in pieces {
+        let mut rest = piece.text;
+        while let Some((end, next)) = rest.split_once('\n').filter(|_| piece.kind != Kind::Literal) {
+            line.push_str(end);
+            lines.push(std::mem::take(&mut line));
+            rest = next;
+        }
+        line.push_str(rest);
+    }
+    lines.push(line);
+    lines
+}
+
+/// The spaces and tabs that a line begins with, each of which is a byte.
+pub(super) fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
 }
 
 /// The tokens alone: no comments, no spaces but in literals. (A comment for documentation is an attribute to the compiler, so such a
@@ -207,5 +228,22 @@ mod tests {
         assert_eq!(find(source, 1, "a + c").as_deref(), Some("a + c"));
         assert_eq!(find(source, 2, "a + b"), None);
         assert_eq!(find(source, 1, "\"a + b\""), None);
+    }
+
+    #[test]
+    fn a_literal_of_several_lines_stays_what_it_is() {
+        let text = "\"one  \n        two\n\n  three\"";
+        let source = format!("ask! {{\n        let text = {text};\n        drop(text);\n    }}\n");
+        let found = find(&source, 1, &format!("let text = {text}; drop(text);"));
+        assert_eq!(found, Some(format!("let text = {text};\ndrop(text);")));
+    }
+
+    #[test]
+    fn a_wide_space_is_no_indentation() {
+        let source = "ask! {\n    /* 一\n　　二 */\n    let text = \"一\n　\u{a0}二\";\n}\n";
+        let text = find(source, 1, "let text = \"一\n　\u{a0}二\";").expect("it is there");
+        assert_eq!(text, "    /* 一\n　　二 */\n    let text = \"一\n　\u{a0}二\";");
+        let source = "ask! {\n    /* 一\n　　二 */ drop(1) }\n";
+        assert_eq!(find(source, 1, "drop(1)").as_deref(), Some("    /* 一\n　　二 */ drop(1)"));
     }
 }

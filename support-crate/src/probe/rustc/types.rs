@@ -132,6 +132,9 @@ impl Types {
         if variants.len() > 1 && !is_future {
             return None; // An enum: which variant is alive may be hidden in a niche.
         }
+        if !is_future && (self.structs.is_union(without_arguments(key)) || variants.iter().any(overlap)) {
+            return None; // A union: nothing says which of its fields is alive.
+        }
         for variant in &mut variants {
             let names: Vec<String> = variant.fields.iter().map(|field| field.name.clone()).collect();
             let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -319,15 +322,33 @@ fn sizes_in(output: &str) -> Vec<(String, TypeSize)> {
     types
 }
 
+/// The bytes of fields, in their order.
+fn ranges<'a>(fields: impl Iterator<Item = &'a Field>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<_> = fields.filter(|field| field.size > 0).map(|field| field.offset..field.offset + field.size).collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges
+}
+
+/// Whether two fields have a byte in common: in a union they have.
+fn overlap(variant: &Variant) -> bool {
+    ranges(variant.fields.iter()).windows(2).any(|pair| pair[0].end > pair[1].start)
+}
+
 /// Where the state is kept (invariant 2 of `lowered`).
 fn tag_of(ty: &TypeSize) -> Option<Range<usize>> {
-    let mut used = vec![false; ty.size];
-    for field in ty.variants.iter().flat_map(|variant| &variant.fields) {
-        used.get_mut(field.offset..field.offset + field.size)?.fill(true);
+    let (len, mut start) = (ty.discriminant, 0);
+    if len == 0 {
+        return None;
     }
-    let len = ty.discriminant;
-    let free = |start: &usize| used.get(*start..start + len).is_some_and(|bytes| !bytes.contains(&true));
-    (len > 0).then(|| (0..ty.size).step_by(len).find(free)).flatten().map(|start| start..start + len)
+    for field in ranges(ty.variants.iter().flat_map(|variant| &variant.fields)) {
+        if field.end > ty.size {
+            return None;
+        }
+        if start + len > field.start {
+            start = start.max(field.end.next_multiple_of(len));
+        }
+    }
+    (start + len <= ty.size).then(|| start..start + len)
 }
 
 fn number_before(text: &str, unit: &str) -> usize {
@@ -375,4 +396,30 @@ fn saved_type(place: &str) -> Option<&str> {
         None => variable(owner),
     };
     is_whole.then_some(typed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_found_in_a_gap_without_the_memory_of_a_value() {
+        // Of fields by their offsets and sizes.
+        let tag = |size, discriminant, fields: &[(usize, usize)]| {
+            let field = |&(offset, size): &(usize, usize)| Field {
+                name: String::new(),
+                kind: FieldKind::Local,
+                offset,
+                size,
+                type_name: None,
+            };
+            let variants = vec![Variant { name: String::new(), fields: fields.iter().map(field).collect() }];
+            tag_of(&TypeSize { size, align: 1, discriminant, variants })
+        };
+        const HUGE: usize = isize::MAX as usize;
+        assert_eq!(tag(HUGE, 1, &[(0, HUGE - 1)]), Some(HUGE - 1..HUGE));
+        assert_eq!(tag(24, 4, &[(16, 8), (0, 5), (2, 3), (6, 0)]), Some(8..12));
+        assert_eq!((tag(8, 4, &[(4, 4)]), tag(8, 4, &[(0, 5)])), (Some(0..4), None));
+        assert_eq!((tag(8, 1, &[(0, 8)]), tag(8, 1, &[(0, 9)]), tag(8, 0, &[])), (None, None, None));
+    }
 }

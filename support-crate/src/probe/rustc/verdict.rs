@@ -9,6 +9,7 @@ use super::{
     site::Site,
     snippet::{self, features},
 };
+use crate::probe::WIDEST;
 use crate::show::to_notebook;
 use std::fmt;
 
@@ -180,7 +181,7 @@ impl Verdicts {
 
 impl fmt::Display for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(WIDEST);
         for (i, (name, verdict)) in self.rows.iter().enumerate() {
             write!(f, "{}{name:<width$}   {verdict}", if i == 0 { "" } else { "\n" })?;
         }
@@ -318,6 +319,13 @@ mod tests {
     #[test]
     fn the_function_around_a_snippet_is_not_named() {
         assert_eq!(super::without_main("`main::f` in `a::main::g`, `domain::h<main::T>`"), "`f` in `a::main::g`, `domain::h<T>`");
+    }
+
+    #[test]
+    fn a_name_may_be_of_any_length() {
+        let name = "x".repeat(70_000);
+        let table = crate::verdicts! { &*name => { let a = 1; } };
+        assert_eq!(table.to_string(), name + "   compiles");
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl<'a> Drawing<'a> {
         let mut y = svg.bottom() + 16.0;
         if placed.iter().any(|at| self.marks(at.strip)) {
             svg.rect((LEFT, y - 2.0), (22.0, 2.5), 0.0, colour::AMBER, None);
-            svg.text(LEFT + 30.0, y + 2.0, "bytes that changed", SMALL);
+            svg.text(LEFT + 30.0, y + 2.0, "bytes that differ", SMALL);
             y += 18.0;
         }
         let room = right - LEFT - 32.0;

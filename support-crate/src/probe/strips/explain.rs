@@ -31,11 +31,18 @@ pub(super) fn word(strips: &Strips, strip: usize, word: &Word, now: usize) -> St
         ""
     };
     let changed = if strips.changed(strip, word).contains(&true) {
-        strips.compared(strip).map(|before| format!(" Changed since {}.", strips.number(before))).unwrap_or_default()
+        strips.compared(strip).map(|before| difference(strips, before, strip)).unwrap_or_default()
     } else {
         String::new()
     };
     format!("{name}: {}{argument}{changed}", meaning(strips, strip, word, now))
+}
+
+/// Bytes at one address have changed; those of another place just differ.
+fn difference(strips: &Strips, before: usize, strip: usize) -> String {
+    let is_one_place = strips.xray(before).address() == strips.xray(strip).address();
+    let verb = if is_one_place { "Changed since" } else { "Differs from" };
+    format!(" {verb} {}.", strips.number(before))
 }
 
 fn meaning(strips: &Strips, strip: usize, word: &Word, now: usize) -> String {

@@ -1,6 +1,6 @@
 //! Which words of an X-ray are worth a row, and how the whole is called.
 
-use super::{Meaning, WORD, Word, XRay};
+use super::{WORD, Word, XRay};
 use crate::show::text::counted;
 
 /// A line of a strip.
@@ -44,7 +44,7 @@ impl XRay {
                     let field = |j: usize| self.span_at(j * WORD).map(|span| span.field.as_str());
                     let name = field(i).filter(|name| (i..end).all(|j| field(j) == Some(name)));
                     let name = name.unwrap_or_default().to_owned();
-                    let unused = (i..end).all(|j| self.word(j * WORD).meaning == Meaning::Unused);
+                    let unused = (i * WORD..(end * WORD).min(self.bytes.len())).all(|byte| !self.in_use(byte, 1));
                     rows.push(Row::Gap { words: skipped, same: same && !unused, unused, name });
                     i = end;
                 }
