@@ -1,9 +1,10 @@
 //! What the kernel runs before the first cell: a folder with an `init.evcxr` and a `prelude.rs`.
 //!
 //! 1. What the user has for the kernel (the folder in `EVCXR_CONFIG_DIR`, else the one of this system's) comes first, and whole.
-//! 2. `prelude.rs` loads the crates of the first cell, where a notebook of the course is opened and they are compiled already: the first cell then has
-//!    nothing to wait for. It brings the panic hook into every cell, and makes one variable: what the kernel learns about the standard library for that
-//!    takes seconds, once. All of it is one piece of code to the kernel, so that it reads the standard library once and not twice.
+//! 2. `prelude.rs` loads the crates of the first cell, where a notebook of the course is opened and the set-up has compiled them: the first cell then has
+//!    nothing to wait for. Nowhere else: what it loads is compiled, and runs, before the reader has seen the notebook. It brings the panic hook into every
+//!    cell, and makes one variable: what the kernel learns about the standard library for that takes seconds, once. All of it is one piece of code to the
+//!    kernel, so that it reads the standard library once and not twice.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// The variable that names the user's own folder.
 pub const VARIABLE: &str = "EVCXR_CONFIG_DIR";
+
+/// The file by which the kernel is configured as well. One in the working folder comes before all that is in the user's own.
+pub const FILE: &str = "evcxr.toml";
 
 /// The lines of the first cell of each notebook, but for the last one: what is in scope is for the cell to say.
 const CRATES: &str = ":cache 1024\n:dep pinlab = { path = \"../support-crate\" }\n:dep pin-project = \"=1.1.13\"\n";

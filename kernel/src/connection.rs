@@ -1,8 +1,11 @@
 //! Jupyter's connection file, and the five sockets that it names.
 
 use std::fs;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -102,10 +105,9 @@ impl Clients {
         heartbeat.bind(&file.endpoint("hb")?).await.context("cannot listen for the heartbeat")?;
         tokio::spawn(async move {
             loop {
-                // A client that has gone makes an error of its own, and none for the next one.
-                match heartbeat.recv().await {
-                    Ok(message) => drop(heartbeat.send(message).await),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                match received(&mut heartbeat).await {
+                    Some(message) => drop(heartbeat.send(message).await),
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
         });
@@ -135,6 +137,17 @@ impl Clients {
     }
 }
 
+/// The next message. `None` if a client's connection has ended: by an error, which is none for other clients, or by a panic, which is how the library answers
+/// some of what is no message. Anybody on this machine can send that, and it must not make the channel deaf.
+async fn received(socket: &mut impl SocketRecv) -> Option<ZmqMessage> {
+    let mut receiving = socket.recv();
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| receiving.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Result::ok))
+    })
+    .await
+}
+
 async fn router(file: &File, name: &str, channel: Channel, inbox: &Inbox) -> Result<RouterSendHalf> {
     let mut socket = RouterSocket::new();
     socket.bind(&file.endpoint(name)?).await.with_context(|| format!("cannot listen on {name}"))?;
@@ -142,13 +155,13 @@ async fn router(file: &File, name: &str, channel: Channel, inbox: &Inbox) -> Res
     let inbox = inbox.clone();
     tokio::spawn(async move {
         loop {
-            match receiver.recv().await {
-                Ok(message) => {
+            match received(&mut receiver).await {
+                Some(message) => {
                     if inbox.send(Incoming::Client(channel, message)).await.is_err() {
                         return;
                     }
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
     });

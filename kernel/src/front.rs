@@ -4,7 +4,8 @@
 //! 2. The answer to it, and the status "idle", are held until the kernel has said both, [`QUIET`] has passed since its last line, and
 //!    no thread of the kernel has work left. (The cause is in the kernel: evcxr#353.)
 //! 3. Everything else is passed on at once and unchanged. A client that has gone costs its answer and nothing else: the kernel, which
-//!    ends when it cannot answer on `control`, never sees that.
+//!    ends when it cannot answer on `control`, never sees that. (One that is there and does not read holds up all: the sockets wait for each client. To know
+//!    which one it is would take other sockets.)
 //! 4. Who Jupyter talks to is said by the front itself, at any time: so a notebook can be used while the kernel loads. Whether it is idle is said twice.
 //! 5. An interrupt reaches the kernel only while a cell is with it: at any other time the kernel would end what runs the *next* cell.
 //! 6. A cell that waits for long without anything happening is told what for, by a look at its program from outside ([`Watch`]).
@@ -27,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{Channel, Clients, File, Inbox, Incoming, Kernel};
-use crate::mend::mended;
+use crate::mend::{has, mended};
 use crate::message::{Message, Signer};
 use crate::process::{Process, Signal, Signals, parent_has_gone};
 use crate::progress;
@@ -69,8 +70,17 @@ const STARTS: usize = 3;
 /// How many messages may wait to be looked at.
 const INBOX: usize = 1024;
 
-/// Makes the command that starts the kernel, which may take a while; it is told how many starts have failed.
-pub type Start = dyn Fn(usize) -> Command + Send + Sync;
+/// How the kernel is started.
+#[derive(Debug)]
+pub struct Started {
+    /// It ends with the connection file, which is added here.
+    pub command: Command,
+    /// What is told below the first cell.
+    pub notice: Option<&'static str>,
+}
+
+/// Prepares the start of the kernel, which may take a while; it is told how many starts have failed.
+pub type Start = dyn Fn(usize) -> Started + Send + Sync;
 
 /// Serves the clients of the connection file until the kernel, or whoever asked for it, has ended. How long the kernel loads is kept in
 /// `loading_file`, for the next time.
@@ -92,8 +102,8 @@ async fn serve(connection_file: &Path, loading_file: Option<PathBuf>, start: Arc
     let mut front = Front::new(Clients::listen(&file, &inbox).await?, &file.key, loading_file);
     for failed in 0..STARTS {
         let start = start.clone();
-        let command = tokio::task::spawn_blocking(move || start(failed));
-        let ended = front.serve_kernel(&file, command, &inbox, &mut incoming, &mut signals).await?;
+        let started = tokio::task::spawn_blocking(move || start(failed));
+        let ended = front.serve_kernel(&file, started, &inbox, &mut incoming, &mut signals).await?;
         match ended {
             Ended::BeforeItAnswered => {
                 eprintln!("pinlab-kernel: the kernel died at its start (start {} of {STARTS})", failed + 1)
@@ -190,6 +200,8 @@ struct Front {
     last_failed: bool,
     loading: Loading,
     loading_file: Option<PathBuf>,
+    /// What the next cell is told.
+    notice: Option<&'static str>,
     /// What waits for the kernel.
     queue: VecDeque<Message>,
     running: Option<Running>,
@@ -216,6 +228,7 @@ impl Front {
             last_failed: false,
             loading: Loading::default(),
             loading_file,
+            notice: None,
             queue: VecDeque::new(),
             running: None,
             interrupts: 0,
@@ -230,7 +243,7 @@ impl Front {
     async fn serve_kernel(
         &mut self,
         file: &File,
-        mut command: JoinHandle<Command>,
+        mut started: JoinHandle<Started>,
         inbox: &Inbox,
         incoming: &mut mpsc::Receiver<Incoming>,
         signals: &mut Signals,
@@ -254,7 +267,11 @@ impl Front {
                         break Ended::AsAsked;
                     }
                 }
-                command = &mut command, if process.is_none() => process = Some(Process::start(&command?, written.path())?),
+                started = &mut started, if process.is_none() => {
+                    let Started { command, notice } = started?;
+                    self.notice = notice;
+                    process = Some(Process::start(&command, written.path())?);
+                }
                 kernel = &mut connecting, if process.is_some() && self.kernel.is_none() => {
                     self.kernel = Some(kernel?);
                     self.ask().await;
@@ -410,7 +427,7 @@ impl Front {
             running.last = Instant::now();
             if message.header.msg_type == "error" {
                 running.failed = true;
-                if running.lost.is_none() && message.parts[3].windows(TERMINATED.len()).any(|text| text == TERMINATED) {
+                if running.lost.is_none() && has(&message.parts[3], TERMINATED) {
                     running.lost = Some(message);
                     return;
                 }
@@ -465,6 +482,10 @@ impl Front {
                     let clear = self.signer.make("clear_output", vec![], &request.parts[0], &json!({"wait": false}));
                     self.clients.publish(clear.frames()).await;
                 }
+                if let Some(text) = self.notice.take() {
+                    let told = self.signer.make("stream", vec![], &request.parts[0], &json!({"name": "stderr", "text": text}));
+                    self.clients.publish(told.frames()).await;
+                }
                 self.code = request.content()["code"].as_str().unwrap_or_default().to_owned();
                 self.look_at(Instant::now() + waiting::OFTEN);
             }
@@ -490,7 +511,7 @@ impl Front {
             Some(last) => format!("Last time that took {} s.", last.as_secs().max(1)),
             None => "That can take a minute.".to_owned(),
         };
-        let text = format!("The kernel loads, and compiles the support crate if it has changed. {last} This cell runs then.\n");
+        let text = format!("The kernel loads. {last} This cell runs then.\n");
         let told = self.signer.make("stream", vec![], &request.parts[0], &json!({"name": "stderr", "text": text}));
         self.loading.said = Some(request.parts[0].clone());
         self.clients.publish(told.frames()).await;
@@ -697,7 +718,7 @@ impl Running {
 }
 
 /// How the kernel says that what ran the cells is gone.
-const TERMINATED: &[u8] = b"Subprocess terminated";
+const TERMINATED: &str = "Subprocess terminated";
 
 /// What is said below a check that follows a cell with an error.
 const NOT_THE_LATEST: &str = "pinlab: the cell that was run before this check ended in an error. If that was your answer, an earlier one was checked: run it again.\n";

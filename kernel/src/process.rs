@@ -21,6 +21,9 @@ impl Process {
     pub(crate) fn start(command: &Command, connection_file: &Path) -> Result<Self> {
         let mut kernel = Command::new(command.get_program());
         kernel.args(command.get_args()).arg(connection_file).stdin(Stdio::null());
+        if let Some(folder) = command.get_current_dir() {
+            kernel.current_dir(folder);
+        }
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => kernel.env(name, value),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <the reader's copy of the notebooks>/
-//!   README.md          the index, as it is shown
+//!   README.md          the index, as it is shown; what the reader has written in it is kept as README.mine.md
 //!   .pinlab/index.md   the same with a mark in the place of all that depends on what is solved
 //!   .pinlab/solved     the names of the exercises that are, one a line
 //! ```
@@ -11,11 +11,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 /// The folder in the reader's copy that is not for reading.
 pub const FOLDER: &str = ".pinlab";
+
+/// The index, as it is shown.
+pub const INDEX: &str = "README.md";
 
 /// The first words of a cell that checks an exercise, before its name.
 const CHECK: &str = "// Check: ";
@@ -52,18 +57,54 @@ pub fn record(copy: &Path, exercise: &str) -> io::Result<()> {
     write_index(copy)
 }
 
-/// Fills in the index.
+/// Fills in the index. One that the reader has changed is kept beside it.
 ///
 /// # Errors
 /// What cannot be read or written.
 pub fn write_index(copy: &Path) -> io::Result<()> {
-    let text = render(&fs::read_to_string(template(copy))?, &solved(copy));
+    keep_index(copy)?;
+    let text = sealed(&render(&fs::read_to_string(template(copy))?, &solved(copy)));
     let mut file = tempfile::NamedTempFile::new_in(copy.join(FOLDER))?;
     file.write_all(text.as_bytes())?;
     #[cfg(unix)]
     fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.persist(copy.join("README.md"))?;
+    file.persist(copy.join(INDEX))?;
     Ok(())
+}
+
+/// Moves the index aside if the reader has changed it. Its new name.
+///
+/// # Errors
+/// It cannot be read or moved.
+pub fn keep_index(copy: &Path) -> io::Result<Option<String>> {
+    let text = match fs::read(copy.join(INDEX)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => String::from_utf8_lossy(&read?).into_owned(),
+    };
+    // 0.2.0 has not sealed it.
+    let as_filled_in = || fs::read_to_string(template(copy)).is_ok_and(|template| render(&template, &solved(copy)) == text);
+    if text.rsplit_once(SEAL).is_some_and(|(above, _)| sealed(above) == text) || as_filled_in() {
+        return Ok(None);
+    }
+    let kept = beside(copy, "README", "md");
+    fs::rename(copy.join(INDEX), copy.join(&kept))?;
+    Ok(Some(kept))
+}
+
+/// The name `stem.mine.extension` for what is kept, or the first such with a number that is free.
+pub fn beside(copy: &Path, stem: &str, extension: &str) -> String {
+    let names = std::iter::once(format!("{stem}.mine.{extension}"))
+        .chain((2..).map(|number| format!("{stem}.mine-{number}.{extension}")));
+    names.into_iter().find(|name| !copy.join(name).exists()).expect("there is no end to them")
+}
+
+/// How the last line of the index begins, which Markdown does not show.
+const SEAL: &str = "<!-- `cargo lab` has written this page: ";
+
+/// With a last line by which it can be told whether somebody has changed it.
+fn sealed(text: &str) -> String {
+    let digest: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{text}{SEAL}{digest} -->\n")
 }
 
 /// The mark of one exercise in the template.
@@ -120,7 +161,7 @@ mod tests {
         fs::create_dir(copy.path().join(FOLDER)).unwrap();
         let rows = [["a", "b"], ["c", "d"]].map(|names| format!("{} {} {}\n", mark_all(names), mark(names[0]), mark(names[1])));
         fs::write(template(copy.path()), rows.concat()).unwrap();
-        let index = || fs::read_to_string(copy.path().join("README.md")).unwrap();
+        let index = || fs::read_to_string(copy.path().join(INDEX)).unwrap().split_once(SEAL).unwrap().0.to_owned();
         for name in ["a", "c", "a"] {
             record(copy.path(), name).unwrap();
         }

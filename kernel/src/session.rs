@@ -8,6 +8,9 @@
 //!
 //! And each session compiles its crates in a folder of its own, from nothing. So it is given one that is filled already: a copy
 //! of what the set-up has compiled for the clone in which the notebook is.
+//!
+//! A kernel starts when a notebook is opened, before its reader has seen it. So nothing that lies beside the notebook may run at that: not a crate that the
+//! set-up has not compiled, not a toolchain that a `rust-toolchain.toml` names, not what the kernel's own configuration file has for its start.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +18,7 @@ use std::fs::{self, File, FileTimes};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
@@ -28,6 +31,8 @@ pub const STORE: &str = "PINLAB_STORE";
 
 /// Where in the store it is kept what the first cell compiled, for each clone.
 pub const WARM: &str = "warm";
+/// The file in there that says what the support crate was like: its [`state`].
+pub const COMPILED: &str = "compiled";
 /// The file in there that is written last.
 pub const READY: &str = "ready";
 /// The folder in there that a kernel gets a copy of.
@@ -71,6 +76,36 @@ pub fn warm_folder(store: &Path, support_crate: &Path) -> PathBuf {
     let path = fs::canonicalize(support_crate).unwrap_or_else(|_| support_crate.to_owned());
     let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
     store.join(WARM).join(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// The files of a support crate that are compiled, with their lengths and times, as one text. It is with the time as with cargo: that counts, and not what is
+/// in the file. (In whole seconds: an image keeps no more.)
+///
+/// # Errors
+/// What cannot be read.
+pub fn state(support_crate: &Path) -> io::Result<String> {
+    let support_crate = fs::canonicalize(support_crate)?;
+    let mut files = vec![support_crate.join("Cargo.toml")];
+    // What need not be there: a program that cargo runs first, and what the crate's manifest takes from the project's.
+    let more = [Some(support_crate.join("build.rs")), support_crate.parent().map(|project| project.join("Cargo.toml"))];
+    files.extend(more.into_iter().flatten().filter(|file| file.exists()));
+    let mut folders: Vec<_> =
+        ["figure", "src"].map(|name| support_crate.join(name)).into_iter().filter(|folder| folder.is_dir()).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    let mut state = String::new();
+    for file in files {
+        let about = fs::metadata(&file)?;
+        let seconds = about.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        state +=
+            &format!("{} {} {seconds}\n", file.strip_prefix(&support_crate).unwrap_or(Path::new("..")).display(), about.len());
+    }
+    Ok(state)
 }
 
 /// A folder for the sessions of this user: nobody else can write in it or above it, and the kernel can use its name.
@@ -171,8 +206,9 @@ fn foreign_configuration(folder: &Path) -> Option<PathBuf> {
     files.into_iter().find(|file| fs::symlink_metadata(file).is_ok() && !is_own(file, false))
 }
 
-/// Makes the surroundings of a kernel that is about to start as it needs them. What is made for it goes into this folder.
-pub fn prepare(kernel: &mut Command, folder: Option<&Path>) {
+/// Makes the surroundings of a kernel that is about to start as it needs them. Where it is to compile the compiler is asked, and what is made for it goes
+/// into the folder of its session.
+pub fn prepare(kernel: &mut Command, compiles: &Path, session: Option<&Session>) {
     // The kernel's compile cache takes what is not compiled incrementally for a library that never changes, cells included;
     // and profiles from outside would change the optimisation that the notebooks speak of.
     for (name, _) in env::vars_os() {
@@ -182,10 +218,11 @@ pub fn prepare(kernel: &mut Command, folder: Option<&Path>) {
     }
     // Inlining across a cell's codegen units is a fifth of the time that a cell takes, and no notebook is about it.
     kernel.env("CARGO_PROFILE_DEV_LTO", "off");
-    if let Some(libraries) = standard_library() {
+    choose_toolchain(kernel, compiles);
+    if let Some(libraries) = standard_library(compiles) {
         let (variable, source) = (env::var_os(SOURCE), source_of(&libraries));
-        if let (Some(folder), None, Some(source)) = (folder, variable, source)
-            && let Ok(lighter) = lighter(&source, folder)
+        if let (Some(session), None, Some(source)) = (session, variable, source)
+            && let Ok(lighter) = lighter(&source, &session.folder)
         {
             kernel.env(SOURCE, lighter);
         }
@@ -200,11 +237,33 @@ pub fn prepare_offline(kernel: &mut Command) {
     }
 }
 
+/// What a program says in a folder. Where the program is rustup's, the folder decides which one it is.
+fn said(program: &str, arguments: [&str; 2], folder: &Path) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// The folder of the compiled standard library.
-fn standard_library() -> Option<PathBuf> {
-    let asked = Command::new("rustc").args(["--print", "target-libdir"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let output = asked.ok().filter(|output| output.status.success())?;
-    Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+fn standard_library(compiles: &Path) -> Option<PathBuf> {
+    said("rustc", ["--print", "target-libdir"], compiles).map(PathBuf::from)
+}
+
+/// The variable that decides which toolchain rustup takes. Cargo sets it for what it starts.
+const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
+
+/// The kernel asks rustup for a compiler in the notebook's folder, and runs it: there a `rust-toolchain.toml` may name any program. So it is told to take
+/// the one that is taken where it compiles.
+fn choose_toolchain(kernel: &mut Command, compiles: &Path) {
+    if env::var_os(TOOLCHAIN).is_some() {
+        return;
+    }
+    // `stable-x86_64-unknown-linux-gnu (default)`
+    let said = said("rustup", ["show", "active-toolchain"], compiles).unwrap_or_default();
+    if let Some(name) = said.split(" (").next().filter(|name| !name.is_empty()) {
+        kernel.env(TOOLCHAIN, name);
+    }
 }
 
 /// The variable that tells the kernel's analyser where the source of the standard library is.
@@ -319,7 +378,7 @@ pub fn online() -> bool {
 #[derive(Debug)]
 pub struct Session {
     folder: PathBuf,
-    /// True if it has what the first cell needs.
+    /// True if it has the crate that the first cell names, compiled as it is now.
     warm: bool,
     /// Locked while this process lives, however it dies: the system lets go of it.
     _lock: File,
@@ -337,7 +396,10 @@ impl Session {
         let parent = sessions()?;
         sweep(&parent);
         let (folder, lock) = in_use(&parent)?;
-        let warm = warm().is_some_and(|warm| copy(&warm.join(SESSION), folder.path()).is_ok());
+        let warm = support_crate().is_some_and(|support_crate| {
+            let warm = warm(&support_crate).filter(|warm| fill(&warm.join(SESSION), folder.path()));
+            warm.is_some_and(|warm| is_same(&support_crate, Path::new(SUPPORT_CRATE)) && is_as_compiled(&support_crate, &warm))
+        });
         Ok(Some(Self { folder: folder.keep(), warm, _lock: lock }))
     }
 
@@ -346,11 +408,14 @@ impl Session {
         &self.folder
     }
 
-    /// True if the first cell has nothing to compile.
+    /// True if the set-up has compiled the crate that the first cell of the course's notebooks names, and the crate has not changed since.
     pub fn is_warm(&self) -> bool {
         self.warm
     }
 }
+
+/// Where a notebook of the course looks for the support crate.
+pub const SUPPORT_CRATE: &str = "../support-crate";
 
 /// The support crate of the clone in which the notebook is.
 pub fn support_crate() -> Option<PathBuf> {
@@ -358,10 +423,20 @@ pub fn support_crate() -> Option<PathBuf> {
     here.ancestors().map(|folder| folder.join("support-crate")).find(|folder| folder.join("Cargo.toml").is_file())
 }
 
-/// What was compiled for it.
-fn warm() -> Option<PathBuf> {
-    let warm = warm_folder(&store()?, &support_crate()?);
+/// What the set-up has compiled for it.
+fn warm(support_crate: &Path) -> Option<PathBuf> {
+    let warm = warm_folder(&store()?, support_crate);
     (is_own(&warm, true) && warm.join(READY).is_file()).then_some(warm)
+}
+
+/// Whether two paths lead to one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether the crate is as it was when the set-up compiled it.
+fn is_as_compiled(support_crate: &Path, warm: &Path) -> bool {
+    matches!((state(support_crate), fs::read_to_string(warm.join(COMPILED))), (Ok(state), Ok(compiled)) if state == compiled)
 }
 
 impl Drop for Session {
@@ -407,6 +482,19 @@ pub fn is_abandoned(folder: &Path) -> bool {
         // Not a pipe, which would not open before somebody writes to it.
         && is_own(&lock, false)
         && File::open(lock).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+/// Fills the folder of a session with a copy of what was compiled. False if it cannot be had whole; then there is nothing of it: cargo takes a file that was
+/// cut off, and is newer than its source, for a fresh one.
+fn fill(from: &Path, folder: &Path) -> bool {
+    if copy(from, folder).is_ok() {
+        return true;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.file_name() != LOCK) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let _ = if is_folder { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+    }
+    false
 }
 
 /// Copies what is in a folder. Cargo tells by the times of files whether they are stale, so the copies have them, too.
@@ -473,7 +561,7 @@ mod tests {
     #[test]
     fn a_kernel_finds_the_standard_library_whoever_starts_it() {
         let mut kernel = Command::new("kernel");
-        find_standard_library(&mut kernel, standard_library().unwrap());
+        find_standard_library(&mut kernel, standard_library(Path::new(".")).unwrap());
         let path = kernel.get_envs().find(|(name, _)| LIBRARY_PATH.is_some_and(|path| *name == path)).and_then(|(_, path)| path);
         let is_std = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("libstd-");
         let found =
@@ -485,7 +573,7 @@ mod tests {
     #[cfg(unix)]
     fn the_analyser_is_shown_half_of_the_standard_library() {
         let folder = tempfile::tempdir().unwrap();
-        let source = source_of(&standard_library().unwrap())
+        let source = source_of(&standard_library(Path::new(".")).unwrap())
             .expect("the kernel needs the source of the standard library, and so does this test");
         for _ in 0..2 {
             let shown = lighter(&source, folder.path()).unwrap();
@@ -519,12 +607,30 @@ mod tests {
         fs::create_dir(from.path().join("deps")).unwrap();
         let file = from.path().join("deps/a.rlib");
         fs::write(&file, "a").unwrap();
-        let then = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         File::options().write(true).open(&file).unwrap().set_times(FileTimes::new().set_modified(then)).unwrap();
         copy(from.path(), to.path()).unwrap();
         let copied = to.path().join("deps/a.rlib");
         assert_eq!(fs::read_to_string(&copied).unwrap(), "a");
         assert_eq!(fs::metadata(&copied).unwrap().modified().unwrap(), then);
+    }
+
+    #[test]
+    fn a_copy_that_fails_half_way_leaves_nothing_but_the_lock() {
+        let (from, parent) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for file in ["Cargo.lock", "target/a.rlib", "work/a.rs"] {
+            let file = from.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "whole").unwrap();
+        }
+        let (folder, _lock) = in_use(parent.path()).unwrap();
+        let names = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        // A file is where a folder must be.
+        fs::write(folder.path().join("work"), "").unwrap();
+        assert!(!fill(from.path(), folder.path()));
+        assert_eq!(names(), [LOCK]);
+        assert!(fill(from.path(), folder.path()));
+        assert_eq!(names().len(), 4);
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Watch {
 #[cfg(target_os = "linux")]
 mod system {
     use super::Activity;
+    use std::cell::OnceCell;
     use std::fs;
     use std::hash::{DefaultHasher, Hash, Hasher};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -97,7 +98,8 @@ mod system {
         let Some(program) = program(kernel) else { return Vec::new() };
         let threads = threads(program);
         let more = threads.len().saturating_sub(MOST);
-        let mut waits: Vec<String> = threads.iter().take(MOST).filter_map(|&thread| wait(program, thread)).collect();
+        let look = Look::at(program);
+        let mut waits: Vec<String> = threads.iter().take(MOST).filter_map(|&thread| look.wait(thread)).collect();
         if more > 0 && !waits.is_empty() {
             waits.push(format!("(and {more} more threads)"));
         }
@@ -145,101 +147,122 @@ mod system {
         Some(Call { number, first: first.unwrap_or_default() })
     }
 
-    /// What the thread waits for, in words.
-    pub(super) fn wait(process: u32, thread: u32) -> Option<String> {
-        let Call { number, first } = call(process, thread)?;
-        let target = || descriptor(process, first);
-        let (what, name) = match number {
-            libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => {
-                (format!("to read from {}", target()), "read")
-            }
-            libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg => {
-                (format!("to write to {}", target()), "write")
-            }
-            libc::SYS_accept | libc::SYS_accept4 => (format!("for somebody to connect to {}", target()), "accept"),
-            libc::SYS_connect => (format!("for an answer to {}", target()), "connect"),
-            libc::SYS_epoll_pwait => (events(process, first), "epoll_wait"),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_epoll_wait => (events(process, first), "epoll_wait"),
-            libc::SYS_ppoll | libc::SYS_pselect6 => ("for one of several files or sockets".to_owned(), "poll"),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_poll | libc::SYS_select => ("for one of several files or sockets".to_owned(), "poll"),
-            libc::SYS_futex => ("for another thread: its end, a lock, a message".to_owned(), "futex"),
-            libc::SYS_nanosleep | libc::SYS_clock_nanosleep => ("for a time to pass".to_owned(), "sleep"),
-            libc::SYS_wait4 | libc::SYS_waitid => ("for a program that it has started to end".to_owned(), "wait"),
-            _ => (format!("in the system call of number {number}"), ""),
-        };
-        let who = if thread == process {
-            "its main thread".to_owned()
-        } else {
-            let name = fs::read_to_string(format!("/proc/{process}/task/{thread}/comm")).unwrap_or_default();
-            format!("its thread {}", name.trim())
-        };
-        Some(if name.is_empty() { format!("{what} ({who})") } else { format!("{what} ({who}, in {name})") })
+    /// The tables in which the system has the addresses of sockets.
+    pub(super) const TABLES: [&str; 4] = ["tcp", "tcp6", "udp", "udp6"];
+
+    /// One look at a process: each of the tables is read once, since with many sockets that takes a while, in which the front does nothing else.
+    pub(super) struct Look {
+        process: u32,
+        tables: [OnceCell<String>; 4],
     }
 
-    /// What an `epoll` is armed for.
-    fn events(process: u32, epoll: u64) -> String {
-        let info = fs::read_to_string(format!("/proc/{process}/fdinfo/{epoll}")).unwrap_or_default();
-        let armed: Vec<String> = info.lines().filter_map(|line| armed(process, line)).collect();
-        match armed.as_slice() {
-            [] => "for the call of a waker: no socket is armed".to_owned(),
-            [first, rest @ ..] if rest.len() < MOST => {
-                format!("{first}{}", rest.iter().map(|more| format!(", or {more}")).collect::<String>())
-            }
-            [first, rest @ ..] => format!("{first}, or for {} other sockets", rest.len()),
+    impl Look {
+        pub(super) fn at(process: u32) -> Self {
+            Self { process, tables: Default::default() }
         }
-    }
 
-    /// One line of an `epoll`: `tfd: 5 events: 19 …`. What a poller arms for itself, to be woken and for its timers, is not told.
-    fn armed(process: u32, line: &str) -> Option<String> {
-        let mut words = line.strip_prefix("tfd:")?.split_whitespace();
-        let number: u64 = words.next()?.parse().ok()?;
-        let events = u64::from_str_radix(words.nth(1)?, 16).ok()?;
-        let (read, write) = (events & 1 != 0, events & 4 != 0);
-        let target = descriptor(process, number);
-        if !(read || write) || target.starts_with("anon_inode:") {
-            return None;
-        }
-        let verb = match (read, write) {
-            (true, true) => "to read from or write to",
-            (true, false) => "to read from",
-            _ => "to write to",
-        };
-        Some(format!("{verb} {target}"))
-    }
-
-    /// What a descriptor is: the addresses of a socket, the path of a file.
-    fn descriptor(process: u32, number: u64) -> String {
-        let Ok(link) = fs::read_link(format!("/proc/{process}/fd/{number}")) else {
-            return format!("descriptor {number}");
-        };
-        let text = link.display().to_string();
-        match text.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
-            Some(inode) => socket(process, inode).unwrap_or_else(|| format!("a socket (descriptor {number})")),
-            None if text.starts_with("pipe:") => format!("a pipe (descriptor {number})"),
-            None => text,
-        }
-    }
-
-    fn socket(process: u32, inode: &str) -> Option<String> {
-        for table in ["tcp", "tcp6", "udp", "udp6"] {
-            let text = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
-            for line in text.lines().skip(1) {
-                let fields: Vec<&str> = line.split_whitespace().collect();
-                let [_, local, remote, state, ..] = fields[..] else { continue };
-                if fields.get(9) != Some(&inode) {
-                    continue;
+        /// What the thread waits for, in words.
+        pub(super) fn wait(&self, thread: u32) -> Option<String> {
+            let process = self.process;
+            let Call { number, first } = call(process, thread)?;
+            let target = || self.descriptor(first);
+            let (what, name) = match number {
+                libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => {
+                    (format!("to read from {}", target()), "read")
                 }
-                let (local, remote) = (address(local)?, address(remote)?);
-                return Some(match state {
-                    "0A" => format!("the listener at {local}"),
-                    _ if remote.port() == 0 => format!("the socket at {local}"),
-                    _ => format!("the socket {local}, connected to {remote}"),
-                });
+                libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg => {
+                    (format!("to write to {}", target()), "write")
+                }
+                libc::SYS_accept | libc::SYS_accept4 => (format!("for somebody to connect to {}", target()), "accept"),
+                libc::SYS_connect => (format!("for an answer to {}", target()), "connect"),
+                libc::SYS_epoll_pwait => (self.events(first), "epoll_wait"),
+                #[cfg(target_arch = "x86_64")]
+                libc::SYS_epoll_wait => (self.events(first), "epoll_wait"),
+                libc::SYS_ppoll | libc::SYS_pselect6 => ("for one of several files or sockets".to_owned(), "poll"),
+                #[cfg(target_arch = "x86_64")]
+                libc::SYS_poll | libc::SYS_select => ("for one of several files or sockets".to_owned(), "poll"),
+                libc::SYS_futex => ("for another thread: its end, a lock, a message".to_owned(), "futex"),
+                libc::SYS_nanosleep | libc::SYS_clock_nanosleep => ("for a time to pass".to_owned(), "sleep"),
+                libc::SYS_wait4 | libc::SYS_waitid => ("for a program that it has started to end".to_owned(), "wait"),
+                _ => (format!("in the system call of number {number}"), ""),
+            };
+            let who = if thread == process {
+                "its main thread".to_owned()
+            } else {
+                let name = fs::read_to_string(format!("/proc/{process}/task/{thread}/comm")).unwrap_or_default();
+                format!("its thread {}", name.trim())
+            };
+            Some(if name.is_empty() { format!("{what} ({who})") } else { format!("{what} ({who}, in {name})") })
+        }
+
+        /// What an `epoll` is armed for.
+        fn events(&self, epoll: u64) -> String {
+            let info = fs::read_to_string(format!("/proc/{}/fdinfo/{epoll}", self.process)).unwrap_or_default();
+            let armed: Vec<(&str, u64)> = info.lines().filter_map(|line| self.armed(line)).collect();
+            // Only those that are told are looked up.
+            let told = |&(verb, number): &(&str, u64)| format!("{verb} {}", self.descriptor(number));
+            match armed.as_slice() {
+                [] => "for the call of a waker: no socket is armed".to_owned(),
+                [first, rest @ ..] if rest.len() < MOST => {
+                    format!("{}{}", told(first), rest.iter().map(|more| format!(", or {}", told(more))).collect::<String>())
+                }
+                [first, rest @ ..] => format!("{}, or for {} other sockets", told(first), rest.len()),
             }
         }
-        None
+
+        /// One line of an `epoll`: `tfd: 5 events: 19 …`; for what it is armed, and its descriptor. What a poller arms for itself, to be woken and for its timers,
+        /// is not told.
+        fn armed(&self, line: &str) -> Option<(&'static str, u64)> {
+            let mut words = line.strip_prefix("tfd:")?.split_whitespace();
+            let number: u64 = words.next()?.parse().ok()?;
+            let events = u64::from_str_radix(words.nth(1)?, 16).ok()?;
+            let (read, write) = (events & 1 != 0, events & 4 != 0);
+            let verb = match (read, write) {
+                (true, true) => "to read from or write to",
+                (true, false) => "to read from",
+                (false, true) => "to write to",
+                (false, false) => return None,
+            };
+            let is_its_own = self.link(number).is_some_and(|link| link.starts_with("anon_inode:"));
+            (!is_its_own).then_some((verb, number))
+        }
+
+        fn link(&self, number: u64) -> Option<String> {
+            Some(fs::read_link(format!("/proc/{}/fd/{number}", self.process)).ok()?.display().to_string())
+        }
+
+        /// What a descriptor is: the addresses of a socket, the path of a file.
+        fn descriptor(&self, number: u64) -> String {
+            let Some(text) = self.link(number) else {
+                return format!("descriptor {number}");
+            };
+            match text.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
+                Some(inode) => self.socket(inode).unwrap_or_else(|| format!("a socket (descriptor {number})")),
+                None if text.starts_with("pipe:") => format!("a pipe (descriptor {number})"),
+                None => text,
+            }
+        }
+
+        fn socket(&self, inode: &str) -> Option<String> {
+            for (table, name) in self.tables.iter().zip(TABLES) {
+                let text =
+                    table.get_or_init(|| fs::read_to_string(format!("/proc/{}/net/{name}", self.process)).unwrap_or_default());
+                for line in text.lines().skip(1) {
+                    let fields: Vec<&str> = line.split_whitespace().collect();
+                    let [_, local, remote, state, ..] = fields[..] else { continue };
+                    if fields.get(9) != Some(&inode) {
+                        continue;
+                    }
+                    let (local, remote) = (address(local)?, address(remote)?);
+                    return Some(match state {
+                        "0A" => format!("the listener at {local}"),
+                        _ if remote.port() == 0 => format!("the socket at {local}"),
+                        _ => format!("the socket {local}, connected to {remote}"),
+                    });
+                }
+            }
+            None
+        }
     }
 
     /// As the tables of the system write it: words of the address in hexadecimal, each as it is in memory, and the port.
@@ -269,7 +292,7 @@ mod system {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::system::{address, wait};
+    use super::system::{Look, TABLES, address};
     use super::{Activity, HARDLY};
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
@@ -297,7 +320,7 @@ mod tests {
         loop {
             // It may still be on its way into the call that is meant.
             thread::sleep(Duration::from_millis(50));
-            let said = wait(std::process::id(), id);
+            let said = Look::at(std::process::id()).wait(id);
             if let Some(said) = said.filter(|said| !said.contains("number")) {
                 return said;
             }
@@ -321,6 +344,43 @@ mod tests {
         let said = waiting(move || receiver.recv().unwrap_or_default());
         assert_eq!(said, "for another thread: its end, a lock, a message (its thread waits, in futex)");
         drop(server);
+    }
+
+    /// The front stands still while it looks.
+    #[test]
+    fn with_many_sockets_the_tables_are_read_once() {
+        const SOCKETS: usize = 300;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            runtime.block_on(async {
+                let mut sockets = Vec::new();
+                for _ in 0..SOCKETS {
+                    sockets.push(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                }
+                sender.send(rustix::thread::gettid().as_raw_pid().cast_unsigned()).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        let id = receiver.recv().unwrap();
+        let begin = Instant::now();
+        let look = || Look::at(std::process::id()).wait(id).unwrap_or_default();
+        while !look().contains(" other sockets (its thread") {
+            thread::sleep(Duration::from_millis(50));
+            assert!(begin.elapsed() < Duration::from_secs(10), "{}", look());
+        }
+        let best = |does: &dyn Fn()| {
+            let times = (0..3).map(|_| {
+                let begin = Instant::now();
+                does();
+                begin.elapsed()
+            });
+            times.min().unwrap()
+        };
+        let looks = best(&|| drop(look()));
+        // As large as they are at this time, for all that runs on this machine.
+        let tables = best(&|| TABLES.iter().for_each(|name| drop(std::fs::read_to_string(format!("/proc/self/net/{name}")))));
+        assert!(looks < tables * u32::try_from(SOCKETS).unwrap() / 2, "{looks:?}, and to read the tables takes {tables:?}");
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) fn make(project: &Path, options: &Options) -> Result<bool> {
     remove_templates(fresh.path())?;
     give_notebooks(project, fresh.path())?;
     setup::store::let_others_read(fresh.path())?;
+    // Once more: it has taken minutes.
+    check_output(&output)?;
     if output.exists() {
         fs::remove_dir_all(&output).with_context(|| format!("cannot remove the old book in {}", output.display()))?;
     }
@@ -90,11 +92,24 @@ pub(crate) fn make(project: &Path, options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-/// What stands where the book is to be is removed: it must be a book.
+/// What is in a book besides its pages.
+const PARTS: [&str; 7] = [".buildinfo", "_downloads", "_images", "_sources", "_static", "objects.inv", "searchindex.js"];
+
+/// What stands where the book is to be is removed: it must be a book, with nothing else in it.
 fn check_output(output: &Path) -> Result<()> {
-    let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if output.exists() && !output.join("searchindex.js").is_file() && !is_empty(output) {
-        bail!("{} is there and is not a book: give an empty folder, or one that does not exist", output.display());
+    if !output.exists() {
+        return Ok(());
+    }
+    // Others make pages with Sphinx, too.
+    let is_book = output.join("searchindex.js").is_file() && output.join("_static").join("course.css").is_file();
+    for entry in fs::read_dir(output).with_context(|| format!("cannot read {}", output.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !is_book || !(PARTS.contains(&name.as_str()) || name.ends_with(".html")) {
+            bail!(
+                "{} is there, and `{name}` in it is not a book's: give an empty folder, or one that does not exist",
+                output.display()
+            );
+        }
     }
     Ok(())
 }
@@ -189,9 +204,17 @@ mod tests {
         check_output(&output).unwrap();
         fs::write(output.join("letter.txt"), "mine").unwrap();
         let error = check_output(&output).unwrap_err().to_string();
-        assert!(error.contains("is not a book"), "{error}");
-        fs::write(output.join("searchindex.js"), "").unwrap();
-        check_output(&output).unwrap();
+        assert!(error.contains("`letter.txt`") && error.contains("not a book"), "{error}");
+        fs::remove_file(output.join("letter.txt")).unwrap();
+        // A book, by its signs; then one that somebody publishes from where it is.
+        for (name, is_ours) in
+            [("searchindex.js", false), ("_static/course.css", true), ("index.html", true), (".git/HEAD", false)]
+        {
+            let file = output.join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+            assert_eq!(check_output(&output).is_ok(), is_ours, "{name}");
+        }
     }
 
     #[test]

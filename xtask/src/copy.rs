@@ -4,13 +4,13 @@
 //! my-notebooks/                    beside `notebooks/`: what a notebook names by a path from there is found from here, too
 //!   NN-name.ipynb                  the reader's
 //!   NN-name.mine.ipynb             what the reader had changed when the course's changed, or when it was reset
-//!   README.md                      the index, with what is solved
+//!   README.md                      the index, with what is solved; README.mine.md, what the reader had written in it
 //!   .pinlab/                       what was given, what is solved ([`pinlab_kernel::progress`]), and the lock of who makes the copy
 //! ```
 //!
 //! A notebook that the reader has only run is theirs to run again; one in which they have changed a cell is never written over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn bring_up_to_date(project: &Path) -> Result<Update> {
     let copy = project.join(FOLDER);
     let mut update = Update { first: !copy.join(progress::FOLDER).join(GIVEN).exists(), ..Update::default() };
     let mut given = read_given(&copy);
-    let mut fresh = BTreeMap::new();
+    let (mut fresh, mut left_out) = (BTreeMap::new(), BTreeSet::new());
     for path in notebook::list(&project.join("notebooks"))? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // The course's own are named by their place in it.
@@ -73,7 +73,11 @@ fn bring_up_to_date(project: &Path) -> Result<Update> {
         }
         match Notebook::read(&path).and_then(|notebook| Ok((plain(&notebook)?, notebook))) {
             Ok(notebooks) => drop(fresh.insert(name, notebooks)),
-            Err(error) => update.told.push(format!("{name} is left out: {error:#}")),
+            Err(error) => {
+                let stays = if given.contains_key(&name) { "; yours stays as it is" } else { "" };
+                update.told.push(format!("{name} is left out{stays}: {error:#}"));
+                left_out.insert(name);
+            }
         }
     }
     for (name, (notebook, _)) in &fresh {
@@ -84,7 +88,7 @@ fn bring_up_to_date(project: &Path) -> Result<Update> {
     }
     // What the course no longer has goes, unless the reader has changed it.
     for (name, old) in given.clone() {
-        if !fresh.contains_key(&name) {
+        if !fresh.contains_key(&name) && !left_out.contains(&name) {
             if is_as_given(&copy.join(&name), &old) {
                 fs::remove_file(copy.join(&name))?;
             } else if copy.join(&name).exists() {
@@ -97,6 +101,9 @@ fn bring_up_to_date(project: &Path) -> Result<Update> {
     write_whole(&copy.join(progress::FOLDER).join(GIVEN), &serde_json::to_string_pretty(&given)?)?;
     let course = fs::read_to_string(project.join("notebooks/README.md")).unwrap_or_default();
     let notebooks: Vec<&Notebook> = fresh.values().map(|(_, notebook)| notebook).collect();
+    if let Some(kept) = progress::keep_index(&copy).context("cannot keep the index")? {
+        update.told.push(format!("{} is made anew; what you had written in it is in {kept}", progress::INDEX));
+    }
     write_whole(&progress::template(&copy), &index(&notebooks, &course))?;
     progress::write_index(&copy).context("cannot write the index")?;
     Ok(update)
@@ -113,6 +120,10 @@ pub(crate) fn reset(project: &Path, beginning: &str) -> Result<Update> {
     if names.is_empty() || beginning.is_empty() {
         let all: Vec<&str> = given.keys().map(String::as_str).collect();
         bail!("no notebook's name begins with `{beginning}`; there are:\n  {}", all.join("\n  "));
+    }
+    // Nothing is taken away before there is a fresh one.
+    for name in &names {
+        Notebook::read(&project.join("notebooks").join(name))?;
     }
     let mut told = Vec::new();
     for name in &names {
@@ -182,9 +193,7 @@ fn keep_beside(copy: &Path, name: &str, given: &Given) -> Result<Option<String>>
     if !path.exists() || is_as_given(&path, given) {
         return Ok(None);
     }
-    let stem = name.trim_end_matches(".ipynb");
-    let names = std::iter::once(format!("{stem}.mine.ipynb")).chain((2..).map(|number| format!("{stem}.mine-{number}.ipynb")));
-    let kept = names.into_iter().find(|name| !copy.join(name).exists()).expect("there is no end to them");
+    let kept = progress::beside(copy, name.trim_end_matches(".ipynb"), "ipynb");
     fs::rename(&path, copy.join(&kept)).with_context(|| format!("cannot keep {} as {kept}", path.display()))?;
     Ok(Some(kept))
 }
@@ -248,7 +257,8 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 fn index(notebooks: &[&Notebook], course: &str) -> String {
     let mut text = String::from(
         "# Your way through the course\n\n\
-         This is your own copy: change what you like. In a clone of your own, `cargo lab reset 02` gives a fresh 02 and keeps yours beside it.\n\n\
+         This is your own copy: change what you like. (But not the pictures, nor this page, which is made anew at each ✓: what you have written \
+         here is then in `README.mine.md`.) In a clone of your own, `cargo lab reset 02` gives a fresh 02 and keeps yours beside it.\n\n\
          | | Notebook | about | Exercises |\n|---|---|---|---|\n",
     );
     for notebook in notebooks {
@@ -397,6 +407,46 @@ mod tests {
         let told = update(project.path()).unwrap().told;
         assert!(told.len() == 1 && told[0].starts_with("02-conflict.ipynb is left out"), "{told:?}");
         assert!(!project.path().join(FOLDER).join("evil.ipynb").exists());
+    }
+
+    #[test]
+    fn a_notebook_of_the_course_that_cannot_be_read_takes_nothing_away() {
+        let project = tempfile::tempdir().unwrap();
+        let mine = project.path().join(FOLDER).join("01-a.ipynb");
+        course(project.path(), "one();");
+        update(project.path()).unwrap();
+        edit(&mine, "one();");
+        let run = fs::read(&mine).unwrap();
+        fs::write(project.path().join("notebooks/01-a.ipynb"), "<<<<<<<").unwrap();
+        let told = update(project.path()).unwrap().told;
+        assert!(told.len() == 1 && told[0].starts_with("01-a.ipynb is left out; yours stays as it is"), "{told:?}");
+        assert!(reset(project.path(), "01").is_err(), "there is no fresh one");
+        assert_eq!(fs::read(&mine).unwrap(), run);
+        // It is still known for what was given, and not for the reader's work.
+        course(project.path(), "two();");
+        assert_eq!(update(project.path()).unwrap(), Update::default());
+        assert_eq!(source(&mine), "two();");
+    }
+
+    #[test]
+    fn what_the_reader_has_written_in_the_index_is_kept_beside() {
+        let project = tempfile::tempdir().unwrap();
+        let (copy, file) = (project.path().join(FOLDER), |name: &str| project.path().join(FOLDER).join(name));
+        course(project.path(), "one();");
+        update(project.path()).unwrap();
+        let index = fs::read_to_string(file("README.md")).unwrap();
+        assert_eq!(update(project.path()).unwrap(), Update::default());
+        fs::write(file("README.md"), index.replace("The map.", "My notes.")).unwrap();
+        let told = update(project.path()).unwrap().told;
+        assert!(told.len() == 1 && told[0].contains("README.mine.md"), "{told:?}");
+        assert!(fs::read_to_string(file("README.mine.md")).unwrap().contains("My notes."));
+        fs::write(file("README.md"), "More notes.").unwrap();
+        progress::record(&copy, "ex-one").unwrap();
+        assert_eq!(fs::read_to_string(file("README.mine-2.md")).unwrap(), "More notes.");
+        assert_eq!(fs::read_to_string(file("README.md")).unwrap(), index);
+        // As 0.2.0 has written it: without a line that says so.
+        fs::write(file("README.md"), index.rsplit_once("<!--").unwrap().0).unwrap();
+        assert_eq!(update(project.path()).unwrap(), Update::default());
     }
 
     #[test]

@@ -29,8 +29,11 @@ enum State {
 /// Prints the diagnosis; true if nothing that is needed is missing.
 pub(crate) fn diagnose(project: &Path) -> Result<bool> {
     let store = Store::of_user()?;
+    let components = components_found(&store, project);
+    let is_set_up = components.iter().all(|component| matches!(component.state, State::There(_)));
     let mut findings = tools_found();
-    findings.extend(components_found(&store, project));
+    findings.push(network_found(session::online(), is_set_up));
+    findings.extend(components);
     println!("{}", render(&findings));
     println!("  the lab's folder: {}", store.root().display());
     Ok(is_well(&findings))
@@ -69,12 +72,20 @@ fn tools_found() -> Vec<Finding> {
     findings.push(optional("uv", uv, "pip does its work"));
     let binstall = tools::runs("cargo", &["binstall", "-V"]);
     findings.push(optional("cargo binstall", binstall, "the kernel is compiled: about six minutes, once"));
-    findings.push(optional(
-        "network",
-        session::online(),
-        "needed for the set-up and for `:dep` lines of your own, not for the course",
-    ));
     findings
+}
+
+/// The set-up needs it; what is set up does not.
+fn network_found(is_there: bool, is_set_up: bool) -> Finding {
+    let state = match (is_there, is_set_up) {
+        (true, _) => State::There(String::new()),
+        (false, true) => State::Optional("needed for `:dep` lines of your own, not for the course".to_owned()),
+        (false, false) => State::Lacking(Missing::new(
+            "the network: the set-up fetches packages, and cargo does not reach its registry",
+            "connect, or set the proxy: HTTPS_PROXY",
+        )),
+    };
+    Finding { name: "network", state }
 }
 
 fn python_found(found: &[python::Python]) -> Result<String, Missing> {
@@ -161,6 +172,12 @@ mod tests {
         let text = render(&[there, optional, lacking]);
         assert!(text.contains("✓ Rust") && text.contains("– uv") && text.contains("✗ C linker"), "{text}");
         assert!(text.contains("to get it: "), "{text}");
+    }
+
+    #[test]
+    fn without_a_network_nothing_is_set_up_and_what_is_set_up_works() {
+        assert!(is_well(&[network_found(true, false)]) && is_well(&[network_found(false, true)]));
+        assert!(!is_well(&[network_found(false, false)]));
     }
 
     #[test]

@@ -179,9 +179,9 @@ pub(crate) fn clean() -> Result<bool> {
     let asked = setup::found(&store).and_then(|lab| user_data(&lab).ok());
     let kernels: BTreeSet<_> = asked.into_iter().chain(usual_data()).map(|data| data.join("kernels")).collect();
     // What is the user's own even where the store is shared: sessions, and what Jupyter has signed and remembers.
-    let own = session::own_folder().into_iter().chain(session::elsewhere()).collect::<Vec<_>>();
-    match remove_all(&ui, &store, &kernels, &own)?.as_slice() {
-        [] => ui.say(format!("Nothing to remove: there is no {}.", store.root().display())),
+    let own = session::own_folder().map(Store::own);
+    match remove_all(&ui, &store, own, &kernels, &session::elsewhere())?.as_slice() {
+        [] => ui.say(format!("Nothing to remove: the lab has set up nothing in {}.", store.root().display())),
         removed => removed.iter().for_each(|line| ui.say(format!("Removed {line}."))),
     }
     ui.say(format!("What you have written, in {}, stays: it is yours.", copy::FOLDER));
@@ -192,7 +192,15 @@ pub(crate) fn clean() -> Result<bool> {
 }
 
 /// What was removed, as the end of a sentence each.
-fn remove_all(ui: &Ui, store: &Store, kernels: &BTreeSet<PathBuf>, own: &[PathBuf]) -> Result<Vec<String>> {
+fn remove_all(
+    ui: &Ui,
+    store: &Store,
+    own: Option<Store>,
+    kernels: &BTreeSet<PathBuf>,
+    elsewhere: &[PathBuf],
+) -> Result<Vec<String>> {
+    store.check().context("nothing was removed")?;
+    let own = own.filter(|own| own.root().exists());
     let mut removed = Vec::new();
     let mut remove = |folder: &Path, what: &str| -> Result<()> {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -203,18 +211,31 @@ fn remove_all(ui: &Ui, store: &Store, kernels: &BTreeSet<PathBuf>, own: &[PathBu
     for folder in registered.filter(|folder| folder.join(MARKER).is_file()) {
         remove(&folder, "the kernel for other programs")?;
     }
-    // A store of the user's own has these in it.
-    for folder in own.iter().filter(|folder| folder.as_path() != store.root() && folder.exists()) {
-        remove(folder, "sessions, signatures, open tabs, and what was set up there")?;
+    let ended = elsewhere.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
+    for folder in ended.filter(|folder| session::is_abandoned(folder)) {
+        remove(&folder, "a session")?;
     }
-    for name in [SESSIONS, JUPYTER] {
-        let folder = store.root().join(name);
-        if folder.exists() {
-            remove(&folder, if name == JUPYTER { "signatures and open tabs" } else { "sessions" })?;
+    for folder in elsewhere {
+        // Only if nothing is in it any more.
+        let _ = fs::remove_dir(folder);
+    }
+    for (name, what) in [(SESSIONS, "sessions"), (JUPYTER, "signatures and open tabs")] {
+        if let Some(folder) = own.as_ref().map(|own| own.root().join(name)).filter(|folder| folder.exists()) {
+            remove(&folder, what)?;
         }
     }
-    if store.clean(ui)? {
-        removed.push(format!("{} (all that was installed and compiled)", store.root().display()));
+    // The same one, most often: then the second time there is nothing.
+    let own = own.filter(|own| own.check().is_ok());
+    for store in [Some(store), own.as_ref()].into_iter().flatten() {
+        let root = store.root().display();
+        match store.clean(ui)? {
+            None => {}
+            Some(others) if others.is_empty() => removed.push(format!("{root} (all that was installed and compiled)")),
+            Some(others) => removed.push(format!(
+                "what was installed and compiled in {root}; what the lab has not made stays there: {}",
+                others.join(", ")
+            )),
+        }
     }
     Ok(removed)
 }
@@ -301,16 +322,16 @@ mod tests {
             fs::write(path, "").unwrap();
         };
         let made = [
-            "store/kernel-1.abcd/bin/evcxr_jupyter",
-            "store/kernel-1.ready",
+            "store/kernel-1-linux-x86_64.abcd/bin/evcxr_jupyter",
+            "store/kernel-1-linux-x86_64.ready",
             "store/lock",
             "store/warm/0123/ready",
             "store/build/release/half",
-            "store/sessions/kernel-x/in-use",
-            "store/jupyter/nbsignatures.db",
-            "store/jupyter/workspaces/0123/default.jupyterlab-workspace",
+            "own/front-1-linux-x86_64.abcd/bin/pinlab-kernel",
+            "own/lock",
             "own/sessions/kernel-y/in-use",
-            "own/jupyter/notebook_secret",
+            "own/jupyter/nbsignatures.db",
+            "own/jupyter/workspaces/0123/default.jupyterlab-workspace",
             "elsewhere/kernel-z/in-use",
             "kernels/pinlab/pinlab.txt",
         ];
@@ -318,8 +339,10 @@ mod tests {
         let users = ["kernels/rust/kernel.json", "evcxr/cache", "my-notebooks/00.ipynb"];
         users.iter().for_each(|path| file(path));
         let store = Store::at(base.path().join("store"));
-        let own = ["own", "elsewhere", "never-made"].map(|name| base.path().join(name));
-        let clean = || remove_all(&Ui::new(), &store, &BTreeSet::from([base.path().join("kernels")]), &own).unwrap();
+        let elsewhere = ["elsewhere", "never-made"].map(|name| base.path().join(name));
+        let kernels = BTreeSet::from([base.path().join("kernels")]);
+        let own = || Some(Store::own(base.path().join("own")));
+        let clean = || remove_all(&Ui::new(), &store, own(), &kernels, &elsewhere).unwrap();
         let said = clean().join("\n");
         for path in made {
             let top = path.split('/').take(if path.starts_with("kernels") { 2 } else { 1 }).collect::<Vec<_>>().join("/");
@@ -329,6 +352,32 @@ mod tests {
         assert!(said.contains("signatures"), "{said}");
         assert!(users.iter().all(|path| base.path().join(path).is_file()));
         assert!(clean().is_empty(), "the second time there is nothing");
+    }
+
+    #[test]
+    fn clean_leaves_what_somebody_else_has_put_into_the_folders_and_a_folder_that_is_not_the_labs() {
+        let base = tempfile::tempdir().unwrap();
+        let letter = |folder: &str| {
+            fs::create_dir_all(base.path().join(folder)).unwrap();
+            fs::write(base.path().join(folder).join("letter.txt"), "").unwrap();
+        };
+        ["own/jupyter", "elsewhere/kernel-of-a-nut", "home/jupyter"].iter().for_each(|folder| letter(folder));
+        let clean = |store: &str| {
+            let own = Some(Store::own(base.path().join("own")));
+            remove_all(&Ui::new(), &Store::at(base.path().join(store)), own, &BTreeSet::new(), &[base.path().join("elsewhere")])
+        };
+        let said = format!("{:#}", clean("home").unwrap_err());
+        assert!(said.contains("nothing was removed") && said.contains("`jupyter`"), "{said}");
+        assert!(base.path().join("own/jupyter").exists());
+        ["own", "store"].iter().for_each(|folder| letter(folder));
+        fs::create_dir(base.path().join("store/kernel-1-linux-x86_64.abcd")).unwrap();
+        fs::write(base.path().join("store/lock"), "").unwrap();
+        let said = clean("store").unwrap().join("\n");
+        assert!(said.contains("stays there: letter.txt"), "{said}");
+        for folder in ["own", "store", "elsewhere/kernel-of-a-nut", "home/jupyter"] {
+            assert!(base.path().join(folder).join("letter.txt").is_file(), "{folder}");
+        }
+        assert!(!base.path().join("own/jupyter").exists() && !base.path().join("store/kernel-1-linux-x86_64.abcd").exists());
     }
 
     #[test]

@@ -208,7 +208,8 @@ fn run(cli: Cli) -> Result<bool> {
                 Some(Part::Browser) => verify::Plan { crates: false, notebooks: None, browser: Some(in_browser), ..plan },
                 Some(Part::Crate) => verify::Plan { notebooks: None, ..plan },
                 Some(Part::Notebooks { names, times, answers }) => {
-                    verify::Plan { crates: false, notebooks: Some(names), times, only_answers: answers, ..plan }
+                    let browser = (browser || full).then_some(in_browser);
+                    verify::Plan { crates: false, notebooks: Some(names), times, only_answers: answers, browser, ..plan }
                 }
             };
             verify::verify(project, &plan)

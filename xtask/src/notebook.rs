@@ -362,10 +362,13 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn cells(json: &Value) -> Result<Vec<Cell>> {
     let list = json["cells"].as_array().ok_or_else(|| anyhow!("there is no list of cells"))?;
+    let has_metadata = |of: &Value| of["metadata"].is_object() || of["metadata"].is_null();
+    ensure!(has_metadata(json), "its `metadata` is not an object");
     let mut number = 0;
     list.iter()
         .enumerate()
         .map(|(index, cell)| {
+            ensure!(cell.is_object() && has_metadata(cell), "cell {index} (from 0), or its `metadata`, is not an object");
             let kind = if cell["cell_type"] == "code" { Kind::Code } else { Kind::Markdown };
             let metadata = cell["metadata"].as_object().cloned().unwrap_or_default();
             let rules = match metadata.get("pinlab") {
@@ -427,6 +430,16 @@ mod tests {
         json["cells"][1]["metadata"]["pinlab"] = json!({"eror": "E0382"});
         let error = Notebook::parse("a.ipynb".as_ref(), &json.to_string()).unwrap_err();
         assert!(format!("{error:#}").contains("eror"), "{error:#}");
+    }
+
+    #[test]
+    fn what_has_not_the_form_of_a_notebook_is_an_error_and_no_panic_later() {
+        let parse = |json: Value| Notebook::parse("a.ipynb".as_ref(), &json.to_string());
+        for cells in [json!([1]), json!(["text"]), json!([[]]), json!([null]), json!([{"metadata": 1}]), json!({}), json!(null)] {
+            assert!(parse(json!({"cells": cells})).is_err(), "{cells}");
+        }
+        assert!(parse(json!({"cells": [], "metadata": []})).is_err());
+        parse(json!({"cells": [{}, {"metadata": null}]})).unwrap().tidy().unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ const REMEDIES: [(&[&str], &str); 4] = [
     (
         &["No space left on device", "(os error 28)", "not enough space on the disk", "Disk quota exceeded"],
         "The disk is full. The lab keeps about 0.7 gigabytes in its folder, another 0.2 for each open notebook, and needs more while the kernel is \
-         compiled: make room, or let PINLAB_STORE name a folder on another disk. Then run the same command again: it goes on from here",
+         compiled: make room, or let PINLAB_STORE name a new folder on another disk. Then run the same command again: it goes on from here",
     ),
     (
         &["Read-only file system", "(os error 30)"],
@@ -15,7 +15,7 @@ const REMEDIES: [(&[&str], &str); 4] = [
     (
         &["Permission denied", "(os error 13)", "Access is denied"],
         "That folder is somebody else's. Do not start the lab as root once and as yourself later: what root has made is root's. Give it to yourself \
-         (chown), or let PINLAB_STORE name a folder of your own; a clone that is not yours, clone again",
+         (chown), or let PINLAB_STORE name a new folder of your own; a clone that is not yours, clone again",
     ),
     (
         &["File exists", "(os error 17)", "Not a directory", "(os error 20)", "when that file already exists"],

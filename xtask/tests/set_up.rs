@@ -219,6 +219,19 @@ fn a_store_that_can_only_be_read() {
         .says(&["can only be read", "PINLAB_STORE name a folder that you may write in"]);
 }
 
+/// Found by reading: all that was in such a folder was removed.
+#[test]
+fn a_store_in_which_there_is_something_of_the_users() {
+    let machine = Machine::new();
+    let theirs = machine.path("store/photos");
+    fs::create_dir(&theirs).unwrap();
+    fs::write(theirs.join("letter.txt"), "mine").unwrap();
+    let said = machine.set_up().unwrap();
+    assert!(said.contains("`photos` is in it") && said.contains("Let PINLAB_STORE name a folder that is empty"), "{said}");
+    assert_eq!(machine.installed(), ["photos"]);
+    assert_eq!(fs::read_to_string(theirs.join("letter.txt")).unwrap(), "mine");
+}
+
 #[test]
 fn a_store_that_is_a_file() {
     let machine = Machine::new();

@@ -179,10 +179,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 fn with_front(environment: &[(&'static str, String)], test: impl AsyncFnOnce(&mut Client)) {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let environment = environment.to_vec();
+    let notice = environment.iter().any(|(name, _)| *name == "TEST_NOTICE").then_some("a notice\n");
     let started = move |_| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["front::tests::kernel", "--exact", "--ignored", "--nocapture"]).envs(environment.clone());
-        command
+        Started { command, notice }
     };
     runtime().block_on(async move {
         let given = tempfile::NamedTempFile::new().unwrap();
@@ -291,6 +292,14 @@ fn a_line_that_comes_late_is_in_its_cell_and_before_its_end() {
         for _ in 0..20 {
             assert_eq!(client.lines("late 2").await, ["late 2"]);
         }
+    });
+}
+
+#[test]
+fn a_notice_is_in_the_first_cell_and_in_no_other() {
+    with_front(&[("TEST_NOTICE", String::new())], async |client| {
+        assert_eq!(client.lines("late 1").await, ["a notice", "late 1"]);
+        assert_eq!(client.lines("late 1").await, ["late 1"]);
     });
 }
 
@@ -454,6 +463,38 @@ fn nobody_without_the_key_is_heard() {
         client.execute("die").await;
         client.signer = key;
         assert_eq!(client.lines("late 1").await, ["late 1"]);
+    });
+}
+
+/// Connects as a client does, and sends a command that is none.
+async fn send_nonsense(file: &File, channel: &str, kind: &str) {
+    use std::io::Write;
+    let mut sent = vec![0; 64];
+    (sent[0], sent[9], sent[10]) = (0xff, 0x7f, 3);
+    sent[12..16].copy_from_slice(b"NULL");
+    let ready = [b"\x05READY\x0bSocket-Type\0\0\0".as_slice(), &[kind.len() as u8], kind.as_bytes()].concat();
+    sent.extend([4, ready.len() as u8]);
+    sent.extend(ready);
+    // A command without a name.
+    sent.extend([4, 0]);
+    let mut socket = std::net::TcpStream::connect(file.endpoint(channel).unwrap().trim_start_matches("tcp://")).unwrap();
+    socket.write_all(&sent).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+#[test]
+fn a_strangers_nonsense_makes_no_channel_deaf() {
+    with_front(&[], async |client| {
+        for (channel, kind) in [("shell", "DEALER"), ("control", "DEALER"), ("stdin", "DEALER"), ("hb", "REQ")] {
+            send_nonsense(&client.file, channel, kind).await;
+        }
+        assert_eq!(client.lines("late 1").await, ["late 1"]);
+        client.ask("interrupt_request", &json!({})).await;
+        assert_eq!(Message::parse(client.control.1.recv().await.unwrap()).unwrap().header.msg_type, "interrupt_reply");
+        let mut heart = zeromq::ReqSocket::new();
+        heart.connect(&client.file.endpoint("hb").unwrap()).await.unwrap();
+        heart.send("beats".into()).await.unwrap();
+        assert_eq!(heart.recv().await.unwrap().into_vec(), ["beats"]);
     });
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! <store>/warm/<name made of the support crate's path>/
 //!   ready     the key of all that decides what is compiled
+//!   compiled  the state of the crate that was: a kernel loads it by itself only while it is so
 //!   session/  the kernel's crate: Cargo.lock, and in target/ the compiled dependencies
 //! ```
 //!
@@ -16,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use pinlab_kernel::session::{self, READY, SESSION};
+use pinlab_kernel::session::{self, COMPILED, READY, SESSION};
 use serde_json::json;
 
 use super::{kernel, store, tools};
@@ -40,8 +41,8 @@ const MORE_CRATES: &[&str] = &[
 /// A crate that is in the list already, as another notebook wants it: that has a cell of its own.
 const AGAIN: &str = ":dep tokio = { version = \"=1.54.1\", features = [\"rt-multi-thread\"] }";
 
-/// What is run: first with the crates that single notebooks bring in besides; then for both levels of optimisation that notebooks use. The
-/// usual one comes last: of two libraries the probes take the newer.
+/// What is run: first with the crates that single notebooks bring in besides; then for level 0, which a reader may type (`:opt 0`), and for
+/// the usual one. That comes last: of two libraries the probes take the newer.
 fn cells() -> Vec<String> {
     let (before_use, after) = FIRST_CELL.rsplit_once('\n').expect("it ends in a `use`");
     let once: Vec<&str> = MORE_CRATES.iter().copied().filter(|line| *line != AGAIN).collect();
@@ -76,6 +77,7 @@ pub(crate) fn make(ui: &Ui, store: &Path, project: &Path, lab: &Lab) -> Result<(
         return Ok(());
     }
     let key = key(project)?;
+    let state = state(project)?;
     let place = place(store, project);
     let parent = place.parent().context("it is in a folder")?;
     fs::create_dir_all(parent)?;
@@ -92,6 +94,7 @@ pub(crate) fn make(ui: &Ui, store: &Path, project: &Path, lab: &Lab) -> Result<(
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let new = tempfile::Builder::new().prefix(&format!("{name}.")).tempdir_in(parent)?;
     session::copy(&compiled, &new.path().join(SESSION)).context("cannot keep what the first cell compiled")?;
+    store::write_whole(&new.path().join(COMPILED), &state)?;
     store::write_whole(&new.path().join(READY), &key)?;
     store::let_others_read(new.path())?;
     fs::rename(new.keep(), &place).with_context(|| format!("cannot make {}", place.display()))
@@ -109,33 +112,18 @@ fn remove(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Of the compiler, the kernel, the cells, the lock, and the support crate's files. Their times count, not their text: so it is with cargo.
+/// Of the compiler, the kernel, the cells, the lock, and the support crate's state.
 fn key(project: &Path) -> Result<String> {
     let mut texts = vec![tools::rustc_version()?, kernel::VERSION.to_owned(), cells().concat()];
     let lock = project.join("Cargo.lock");
     texts.push(fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?);
-    let support = support_crate(project);
-    let mut files = vec![support.join("Cargo.toml")];
-    collect(&support.join("src"), &mut files)?;
-    files.sort();
-    for file in files {
-        let modified = fs::metadata(&file).and_then(|metadata| metadata.modified());
-        let modified = modified.with_context(|| format!("cannot read {}", file.display()))?;
-        texts.push(format!("{} {modified:?}", file.strip_prefix(&support).unwrap_or(&file).display()));
-    }
+    texts.push(state(project)?);
     Ok(digest(&texts.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
+fn state(project: &Path) -> Result<String> {
+    let support = support_crate(project);
+    session::state(&support).with_context(|| format!("cannot read {}", support.display()))
 }
 
 fn run(ui: &Ui, project: &Path, lab: &Lab, session: &Path) -> Result<()> {

@@ -137,7 +137,7 @@ pub(super) fn run(ui: &Ui, project: &Path, wanted: &[String], wish: Wish) -> Res
     let mut answers = Vec::new();
     // What takes longest comes first, so that at the end nobody waits for it.
     jobs.make_contiguous().sort_by_key(|job| Reverse(job.answers()));
-    let workers = workers(jobs.len());
+    let workers = workers(jobs.len(), jobs.iter().any(|job| job.answers() > 0));
     let queue = Mutex::new(jobs);
     thread::scope(|scope| -> Result<()> {
         let (sender, verdicts) = mpsc::channel();
@@ -432,9 +432,9 @@ fn report(ui: &Ui, name: &str, what: &str, verdict: &Verdict) {
     outcome(ui, verdict.failures.is_empty(), what, verdict.seconds, &details);
 }
 
-/// How many kernels run side by side: one a core, as far as memory goes.
-fn workers(jobs: usize) -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+/// How many kernels run side by side: one a core, as far as memory goes; with answers one more, since they wait about half of their time.
+fn workers(jobs: usize, answers: bool) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from) + usize::from(answers);
     let by_memory = available_memory().map_or(usize::MAX, |bytes| (bytes / KERNEL_BYTES) as usize);
     cores.min(by_memory).min(jobs).max(1)
 }

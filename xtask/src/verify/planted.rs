@@ -1,4 +1,4 @@
-//! A notebook that somebody else has put into the folder: nothing in it runs, and nothing of it is trusted, before the reader runs it.
+//! A notebook that somebody else has put into the folder: nothing in it, or beside it, runs, and nothing of it is trusted, before the reader runs it.
 
 use std::fs;
 use std::path::Path;
@@ -27,13 +27,16 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
     let folder = scratch.path();
     let mark = folder.join("it has run");
     let dependency = folder.join("planted");
-    fs::create_dir_all(dependency.join("src"))?;
-    fs::write(
-        dependency.join("Cargo.toml"),
-        "[package]\nname = \"planted\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
-    )?;
-    fs::write(dependency.join("src/lib.rs"), "")?;
-    fs::write(dependency.join("build.rs"), format!("fn main() {{ std::fs::write({mark:?}, \"\").unwrap(); }}"))?;
+    // The second one is where a kernel looks for the course's own crate.
+    for (name, place) in [("planted", dependency.clone()), ("pinlab", folder.join("support-crate"))] {
+        fs::create_dir_all(place.join("src"))?;
+        fs::write(
+            place.join("Cargo.toml"),
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n"),
+        )?;
+        fs::write(place.join("src/lib.rs"), "")?;
+        fs::write(place.join("build.rs"), format!("fn main() {{ std::fs::write({mark:?}, \"\").unwrap(); }}"))?;
+    }
     let cell = format!(":dep planted = {{ path = {dependency:?} }}");
     // The lab's own crate, where a copy of the course has it; beside it the course, with what was planted.
     fs::create_dir(folder.join("notebooks"))?;
@@ -60,7 +63,7 @@ pub(super) fn run(ui: &Ui, project: &Path) -> Result<Tally> {
         let mut kernel = server.kernel(&copied)?;
         kernel.run(FIRST_CELL.lines().last().context("it has lines")?, "first", LIMIT)?;
         if mark.exists() {
-            wrong.push("  its build script has run before its cell".to_owned());
+            wrong.push("  a build script has run before its cell".to_owned());
         }
         let ran = kernel.run(&cell, "planted", LIMIT)?;
         if !mark.exists() {
