@@ -158,20 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_searched_and_its_signature_checked_faster_than_byte_by_byte() {
-        let long = "a word \u{1b}[31m and another, ".repeat(200_000);
-        let (message, signer) = made("stream", &json!({"name": "stdout", "text": long}));
-        let best = |looks: &dyn Fn() -> bool| {
-            let times = (0..3).map(|_| {
-                let begin = std::time::Instant::now();
-                assert!(looks());
-                begin.elapsed()
-            });
-            times.min().unwrap()
-        };
-        let ours = best(&|| signer.accepts(&message) && mended(message.clone(), "", false, &signer).parts == message.parts);
-        let plainly = best(&|| !message.parts[3].windows(PANIC.len()).any(|part| part == PANIC.as_bytes()));
-        assert!(ours < plainly, "{ours:?}, and byte by byte {plainly:?}");
+    fn a_part_has_a_text_wherever_it_stands_in_it() {
+        for (part, is_there) in [("panic", true), ("a panic", true), ("panics", true), ("pani", false), ("", false)] {
+            assert_eq!(has(part.as_bytes(), "panic"), is_there, "{part:?}");
+        }
+        assert!(!has(b"panic \xff", "panic"), "no text, so no message");
     }
 
     #[test]

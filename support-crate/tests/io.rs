@@ -681,6 +681,7 @@ fn a_shared_source_can_be_polled_with_any_context() {
     assert!(Pin::new(&mut &ours).poll_read(&mut cx, &mut [0]).is_pending());
 }
 
+/// Apple's systems refuse to wait for so long; on others this is only how it must be.
 #[test]
 fn a_deadline_in_ten_years_is_no_obstacle_to_a_socket() {
     within(SOON, || {

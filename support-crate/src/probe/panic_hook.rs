@@ -84,7 +84,7 @@ fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Prints, whoever holds the lock of the standard output. What was printed without an end of its line may come later.
+/// Prints, whoever holds the lock of the standard output. (Here, and not with what else prints: this file stands alone where a notebook has it as text.) What was printed without an end of its line may come later.
 pub(super) fn print_past_the_lock(text: &str) {
     use std::io::Write;
     #[cfg(unix)]

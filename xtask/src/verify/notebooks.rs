@@ -432,7 +432,7 @@ fn report(ui: &Ui, name: &str, what: &str, verdict: &Verdict) {
     outcome(ui, verdict.failures.is_empty(), what, verdict.seconds, &details);
 }
 
-/// How many kernels run side by side: one a core, as far as memory goes; with answers one more, since they wait about half of their time.
+/// How many kernels run side by side: one a core, as far as memory goes; with answers one more, since one that waits leaves its core free.
 fn workers(jobs: usize, answers: bool) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from) + usize::from(answers);
     let by_memory = available_memory().map_or(usize::MAX, |bytes| (bytes / KERNEL_BYTES) as usize);

@@ -2,10 +2,10 @@
 
 use super::{
     SMALL,
-    story::{LISTED, armed, listed, task_says},
+    story::{LISTED, alive, armed, listed},
 };
-use crate::observe::snapshot::{Snapshot, Step, TaskPhase};
-use crate::show::{Figure, Svg, Type, colour, text::counted};
+use crate::observe::snapshot::{Snapshot, Step};
+use crate::show::{Figure, Svg, Type, colour};
 use std::fmt;
 
 /// Tasks that are listed; more are counted.
@@ -17,14 +17,11 @@ impl Snapshot {
     fn rows(&self) -> Vec<(String, String)> {
         let queue = listed(self.queue.iter().map(|task| format!("#{task}")), self.queue.len(), LISTED, ", then ");
         let mut rows = vec![("queue".to_owned(), queue.unwrap_or_else(|| "empty".into()))];
-        let alive: Vec<_> = self.tasks.iter().filter(|task| task.phase != TaskPhase::Done).collect();
-        rows.extend(alive.iter().take(TASKS).map(|task| (format!("#{}", task.task), task_says(task, self))));
-        if alive.len() > TASKS {
-            rows.push(("…".into(), counted(alive.len() - TASKS, "more task", "more tasks")));
-        }
+        let alive = alive(self, TASKS, |task| format!("#{task}"));
         if alive.is_empty() {
             rows.push(("tasks".into(), "none that is not done".into()));
         }
+        rows.extend(alive);
         rows.extend(armed(self));
         rows
     }

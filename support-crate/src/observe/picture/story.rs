@@ -53,8 +53,8 @@ pub(super) enum Loss {
 
 /// Of a queue, of the wakers of one task, and of those who wait for one thing so many are listed; more are counted.
 pub(super) const LISTED: usize = 40;
-/// Of the tasks, and of the timers and the sockets.
-const TASKS: usize = 12;
+/// Of the tasks of a step, and of the timers and the sockets.
+const ALIVE: usize = 12;
 const ARMED: usize = 8;
 
 impl<'t> Story<'t> {
@@ -243,11 +243,7 @@ impl<'t> Story<'t> {
             rows.push(("the rest".into(), "not known: the recording kept no snapshot of this moment".into()));
             return rows;
         };
-        let alive: Vec<_> = snapshot.tasks.iter().filter(|task| task.phase != TaskPhase::Done).collect();
-        rows.extend(alive.iter().take(TASKS).map(|task| (self.task(task.task), task_says(task, snapshot))));
-        if alive.len() > TASKS {
-            rows.push(("…".into(), counted(alive.len() - TASKS, "more task", "more tasks")));
-        }
+        rows.extend(alive(snapshot, ALIVE, |task| self.task(task)));
         rows.extend(armed(snapshot));
         rows
     }
@@ -266,6 +262,16 @@ pub(super) fn listed(list: impl Iterator<Item = String>, all: usize, most: usize
     let more = all.saturating_sub(first.len());
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     (!first.is_empty()).then(|| first.join(between) + &more)
+}
+
+/// The tasks that are not done, by their names, and how many more there are.
+pub(super) fn alive(snapshot: &Snapshot, most: usize, name: impl Fn(usize) -> String) -> Vec<(String, String)> {
+    let alive: Vec<_> = snapshot.tasks.iter().filter(|task| task.phase != TaskPhase::Done).collect();
+    let mut rows: Vec<_> = alive.iter().take(most).map(|task| (name(task.task), task_says(task, snapshot))).collect();
+    if alive.len() > most {
+        rows.push(("…".into(), counted(alive.len() - most, "more task", "more tasks")));
+    }
+    rows
 }
 
 /// The timers and sockets that somebody waits for.
@@ -298,7 +304,7 @@ fn when(timer: &TimerState) -> String {
 }
 
 /// What a task is at, and where its wakers are.
-pub(super) fn task_says(task: &TaskState, snapshot: &Snapshot) -> String {
+fn task_says(task: &TaskState, snapshot: &Snapshot) -> String {
     let phase = match task.phase {
         TaskPhase::Waiting => "waits to be woken",
         TaskPhase::Queued => "is queued",
